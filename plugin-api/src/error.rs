@@ -98,7 +98,8 @@ impl Error {
     }
 
     /// Streams of the Arrow C interface carry errors as text only; so all of it goes into one.
-    pub(crate) fn encode(&self) -> String {
+    #[doc(hidden)]
+    pub fn encode(&self) -> String {
         let panicked = if self.panicked { "1" } else { "0" };
         let mut fields = vec![MARK, panicked, &self.code, &self.sqlstate, &self.message, &self.help];
         fields.extend(self.details.iter().map(String::as_str));
@@ -106,7 +107,8 @@ impl Error {
     }
 
     /// The inverse of [`Error::encode`]; text that was not encoded becomes a message.
-    pub(crate) fn decode(text: &str) -> Self {
+    #[doc(hidden)]
+    pub fn decode(text: &str) -> Self {
         let Some(start) = text.find(MARK) else { return Self::message(text) };
         let mut fields = text[start..].split(SEPARATOR).skip(1).map(str::to_owned);
         let mut next = || fields.next().unwrap_or_default();

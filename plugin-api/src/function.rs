@@ -153,7 +153,11 @@ fn fill_fixed<T: Native>(
     for (row, slot) in out.fixed::<T>(rows)?.iter_mut().enumerate() {
         match f(row)? {
             Some(value) => *slot = value,
-            None => nulls.push(row),
+            None => {
+                // The host's memory is not zeroed: every slot is written.
+                *slot = T::default();
+                nulls.push(row);
+            }
         }
     }
     nulls.into_iter().for_each(|row| out.set_null(row));
@@ -188,6 +192,7 @@ impl ResultType for Boolean {
     fn fill(rows: usize, mut f: impl FnMut(usize) -> Result<Option<bool>>, out: &mut Output<'_>) -> Result<()> {
         let mut nulls = Vec::new();
         let bits = out.bits(rows)?;
+        bits.fill(0);
         for row in 0..rows {
             match f(row)? {
                 Some(true) => bits[row / 8] |= 1 << (row % 8),

@@ -35,7 +35,7 @@ pub struct AbiColumn<'a> {
     pub data: RSlice<'a, AbiBuffer>,
 }
 
-/// Where a fixed-width or boolean result goes: zeroed by the host, every row valid unless said otherwise.
+/// Where a fixed-width or boolean result goes. `values` is not initialised: the callee writes every row, nulls too.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct AbiOutput {

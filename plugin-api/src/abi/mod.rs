@@ -47,6 +47,12 @@ pub fn root_module_result(make: fn() -> PluginRoot_Ref) -> RootModuleResult {
     abi_stable::library::__call_root_module_loader(make)
 }
 
+/// Makes the host's vtable. It lives as long as the process, as every plugin may hold it.
+pub fn make_host_vt(vt: HostVt) -> HostVt_Ref {
+    use abi_stable::prefix_type::PrefixTypeTrait;
+    vt.leak_into_prefix()
+}
+
 /// Major version of the plugin ABI: a plugin of another major is refused.
 pub const MAJOR: u32 = 1;
 /// Minor version of the plugin ABI: it only ever appends.
