@@ -2,3 +2,6 @@
 
 pub mod error;
 pub mod storage;
+pub mod extensions;
+
+pub use error::{Error, Result};

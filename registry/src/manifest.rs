@@ -22,6 +22,10 @@ pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
 /// Entries that each list of contributions may have.
 pub const CONTRIBUTIONS_MAX: usize = 256;
 
+/// Names inside a database that belong to the host.
+const HOST_FOLDERS: &[&str] = &[
+    "current", "deletes", "extensions", "format", "indexes", "lock", "manifests", "segments", "shm", "tmp", "wal",
+];
 const DEPENDENCIES_MAX: usize = 64;
 const LIST_MAX: usize = 32;
 const SUMMARY_CHARACTERS_MAX: usize = 200;
@@ -80,6 +84,13 @@ pub struct About {
     /// Words to find it by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keywords: Vec<String>,
+    /// The folder inside a database that holds its files; `extensions/<name>` when not given.
+    #[serde(
+        default,
+        rename = "data-dir",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub data_dir: Option<String>,
 }
 
 /// The table `[permissions]`: consent and audit for code that runs in the host's process.
@@ -263,6 +274,12 @@ impl Manifest {
         &self.extension.version
     }
 
+    /// The folder inside a database that holds the extension's files, relative to the database.
+    pub fn data_directory(&self) -> String {
+        let given = self.extension.data_dir.clone();
+        given.unwrap_or_else(|| format!("extensions/{}", self.name()))
+    }
+
     /// Every name that only one enabled extension can own.
     pub fn claims(&self) -> impl Iterator<Item = (ClaimKind, &str)> {
         self.contributes.claims(self.name())
@@ -298,6 +315,12 @@ impl Manifest {
                 &about.name,
                 format!("the name `{}`", about.name),
             ));
+        }
+        if let Some(folder) = &about.data_dir
+            && (!claims::is_extension_name(folder) || HOST_FOLDERS.contains(&folder.as_str()))
+        {
+            let problem = "a data folder is named like an extension, and not like one of the host's own folders";
+            return Err(Fault::new(at("data-dir"), problem));
         }
         if about.version.to_string().len() > VERSION_BYTES_MAX {
             return Err(Fault::new(
