@@ -3,7 +3,9 @@
 
 use super::{MAJOR, PluginRoot_Ref};
 use abi_stable::StableAbi;
-use abi_stable::abi_stability::abi_checking::{AbiInstability, check_layout_compatibility};
+use abi_stable::abi_stability::abi_checking::{
+    AbiInstability, AbiInstabilityErrors, CheckingGlobals, check_layout_compatibility_with_globals,
+};
 use abi_stable::library::{AbiHeaderRef, RootModule};
 use abi_stable::type_layout::TLFieldOrFunction;
 use std::fmt;
@@ -52,7 +54,9 @@ pub fn accept(header: AbiHeaderRef) -> Result<(PluginRoot_Ref, ApiVersion), Chec
     let theirs = header.layout().ok_or_else(|| CheckError::Layout("the library carries no type layouts".into()))?;
     let mine = <PluginRoot_Ref as StableAbi>::LAYOUT;
     let (interface, implementation) = if built_for.minor < ours.minor { (theirs, mine) } else { (mine, theirs) };
-    check_layout_compatibility(interface, implementation).map_err(|errors| CheckError::Layout(condense(&errors)))?;
+    // With the process-wide globals, a vtable of an older plugin seen earlier would become the measure of this one.
+    check_layout_compatibility_with_globals(interface, implementation, &CheckingGlobals::new())
+        .map_err(|errors| CheckError::Layout(condense(&errors)))?;
     // SAFETY: the layouts were just found compatible.
     let root = unsafe { header.unchecked_layout::<PluginRoot_Ref>() }
         .map_err(|error| CheckError::Constructor(first_line(&error.to_string())))?;
@@ -64,7 +68,7 @@ fn first_line(text: &str) -> String {
 }
 
 /// `root.activate.context: expected type u32, found u64` instead of hundreds of lines.
-fn condense(errors: &abi_stable::abi_stability::abi_checking::AbiInstabilityErrors) -> String {
+fn condense(errors: &AbiInstabilityErrors) -> String {
     // The deepest difference is the cause; those above it only contain it.
     let Some(error) = errors.errors.iter().max_by_key(|error| error.stack_trace.len()) else {
         return "the types differ".into();
