@@ -170,5 +170,31 @@ fn plugins_load_where_the_abi_promises_it_and_nowhere_else() {
             matrix += &format!("{} host, {} plugin: {line}\n", variant.name, plugin.name);
         }
     }
-    insta::assert_snapshot!(matrix, @"");
+    insta::assert_snapshot!(matrix, @r"
+    released host, released plugin: loads 1.0
+    released host, appended plugin: loads 1.1
+    released host, changed plugin: layout root.activate.vt.command.exit_code: expected type u32, found u64
+    released host, reordered plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `rows`, found `constant`
+    released host, next_major plugin: version 2.0
+    appended host, released plugin: loads 1.0
+    appended host, appended plugin: loads 1.1
+    appended host, changed plugin: layout root.activate.vt.command.exit_code: expected type u32, found u64
+    appended host, reordered plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `rows`, found `constant`
+    appended host, next_major plugin: version 2.0
+    changed host, released plugin: layout root.activate.vt.command.exit_code: expected type u64, found u32
+    changed host, appended plugin: layout root.activate.vt.command.exit_code: expected type u64, found u32
+    changed host, changed plugin: loads 1.0
+    changed host, reordered plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `rows`, found `constant`
+    changed host, next_major plugin: version 2.0
+    reordered host, released plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `constant`, found `rows`
+    reordered host, appended plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `constant`, found `rows`
+    reordered host, changed plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `constant`, found `rows`
+    reordered host, reordered plugin: loads 1.0
+    reordered host, next_major plugin: version 2.0
+    next_major host, released plugin: version 1.0
+    next_major host, appended plugin: version 1.1
+    next_major host, changed plugin: version 1.0
+    next_major host, reordered plugin: version 1.0
+    next_major host, next_major plugin: loads 2.0
+    ");
 }

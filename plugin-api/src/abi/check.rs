@@ -77,7 +77,11 @@ fn condense(errors: &AbiInstabilityErrors) -> String {
         TLFieldOrFunction::Field(field) => field.name().to_owned(),
         TLFieldOrFunction::Function(function) => function.name.to_string(),
     });
-    let path = std::iter::once("root".to_owned()).chain(path).collect::<Vec<_>>().join(".");
+    // Tuple fields, return slots and a vtable's own pointer are steps of the checker's, not of the author's.
+    let named = path.filter(|step| !step.starts_with("__") && !step.trim_start_matches("field_").parse::<u32>().is_ok());
+    let mut path: Vec<String> = std::iter::once("root".to_owned()).chain(named).collect();
+    path.dedup();
+    let path = path.join(".");
     let reason = error.errs.first().map_or_else(|| "the types differ".to_owned(), describe);
     format!("{path}: {reason}")
 }
