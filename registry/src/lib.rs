@@ -16,6 +16,7 @@ pub mod claims;
 pub mod digest;
 pub mod error;
 pub mod manifest;
+pub mod store;
 pub mod verify;
 
 mod text;
@@ -24,3 +25,4 @@ pub use claims::ClaimKind;
 pub use digest::Digest;
 pub use error::{Error, Result};
 pub use manifest::{AbiVersion, Manifest, Permissions};
+pub use store::{Condition, Installed, Origin, Store};

@@ -68,6 +68,15 @@ pub(crate) fn place(text: &str, span: Range<usize>) -> Place {
 /// All bytes of a file, or `None` when there are more than `bytes_max`.
 pub(crate) fn read_bounded(path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>> {
     let file = File::open(path).map_err(Error::io("open", path))?;
+    read_all_bounded(file, path, bytes_max)
+}
+
+/// The same for a file that is open; `path` only serves the message.
+pub(crate) fn read_all_bounded(
+    file: File,
+    path: &Path,
+    bytes_max: usize,
+) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(bytes_max as u64 + 1)
         .read_to_end(&mut bytes)
