@@ -82,6 +82,15 @@ pub struct About {
     pub keywords: Vec<String>,
 }
 
+/// What one version of an extension requires of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirements {
+    /// Must be there.
+    pub needed: BTreeMap<String, VersionReq>,
+    /// Must be in range if they are there.
+    pub optional: BTreeMap<String, VersionReq>,
+}
+
 /// The table `[permissions]`: consent and audit for code that runs in the host's process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -261,6 +270,14 @@ impl Manifest {
     /// The extension's version.
     pub fn version(&self) -> &Version {
         &self.extension.version
+    }
+
+    /// What it requires of other extensions.
+    pub fn requirements(&self) -> Requirements {
+        Requirements {
+            needed: self.dependencies.clone(),
+            optional: self.optional_dependencies.clone(),
+        }
     }
 
     /// Every name that only one enabled extension can own.
