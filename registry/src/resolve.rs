@@ -113,20 +113,12 @@ impl Request {
 
     /// A version that satisfies the requirement, the installed one if it does.
     pub fn of(name: impl Into<String>, requirement: VersionReq) -> Self {
-        Self {
-            name: name.into(),
-            requirement,
-            preference: Preference::Installed,
-        }
+        Self { name: name.into(), requirement, preference: Preference::Installed }
     }
 
     /// The highest version that satisfies the requirement, whatever is installed.
     pub fn newest(name: impl Into<String>, requirement: VersionReq) -> Self {
-        Self {
-            name: name.into(),
-            requirement,
-            preference: Preference::Newest,
-        }
+        Self { name: name.into(), requirement, preference: Preference::Newest }
     }
 }
 
@@ -135,12 +127,7 @@ impl fmt::Display for Request {
         if self.requirement == VersionReq::STAR {
             f.write_str(&self.name)
         } else {
-            write!(
-                f,
-                "{}@{}",
-                self.name,
-                self.requirement.to_string().replace(' ', "")
-            )
+            write!(f, "{}@{}", self.name, self.requirement.to_string().replace(' ', ""))
         }
     }
 }
@@ -162,23 +149,14 @@ impl fmt::Display for Reason {
 /// # Errors
 /// [`Error::NotInIndex`] for an unknown request, [`Error::NoSolution`] with the reasons, [`Error::Cycle`] when the
 /// versions that fit cannot be loaded in any order, and whatever `source` reports.
-pub fn resolve(
-    source: &dyn Source,
-    requests: &[Request],
-    installed: &BTreeMap<String, Version>,
-) -> Result<Plan> {
+pub fn resolve(source: &dyn Source, requests: &[Request], installed: &BTreeMap<String, Version>) -> Result<Plan> {
     for request in requests {
         if source.versions(&request.name)?.is_empty() {
-            return Err(Error::NotInIndex {
-                name: request.name.clone(),
-            });
+            return Err(Error::NotInIndex { name: request.name.clone() });
         }
     }
     let memo = solve::Memo::new(source);
-    let goals = solve::Goals {
-        requests,
-        installed,
-    };
+    let goals = solve::Goals { requests, installed };
     let chosen = match solve::solve(&memo, &goals)? {
         Ok(chosen) => chosen,
         Err(conflict) => return Err(explain::explain(&memo, &goals, &conflict)?),
@@ -188,11 +166,7 @@ pub fn resolve(
         let requirements = memo.requirements(&name, &version)?;
         selected.insert(name, (version, requirements));
     }
-    let order = loading_order(
-        selected
-            .iter()
-            .map(|(name, (_, requirements))| (name.as_str(), &**requirements)),
-    )?;
+    let order = loading_order(selected.iter().map(|(name, (_, requirements))| (name.as_str(), &**requirements)))?;
     let steps = order
         .into_iter()
         .map(|name| {
@@ -211,21 +185,11 @@ pub fn resolve(
             }
             for (by, (version, requirements)) in &selected {
                 if let Some(requirement) = requirements.needed.get(&name) {
-                    let (by, version, requirement) =
-                        (by.clone(), version.clone(), requirement.clone());
-                    reasons.push(Reason::Needed {
-                        by,
-                        version,
-                        requirement,
-                    });
+                    let (by, version, requirement) = (by.clone(), version.clone(), requirement.clone());
+                    reasons.push(Reason::Needed { by, version, requirement });
                 }
             }
-            Step {
-                version: version.clone(),
-                change,
-                reasons,
-                name,
-            }
+            Step { version: version.clone(), change, reasons, name }
         })
         .collect();
     Ok(Plan { steps })
@@ -237,31 +201,20 @@ pub fn resolve(
 ///
 /// # Errors
 /// [`Error::Cycle`] when extensions need each other in a circle.
-pub fn loading_order<'a>(
-    extensions: impl IntoIterator<Item = (&'a str, &'a Requirements)>,
-) -> Result<Vec<String>> {
+pub fn loading_order<'a>(extensions: impl IntoIterator<Item = (&'a str, &'a Requirements)>) -> Result<Vec<String>> {
     let mut waiting: BTreeMap<&str, &Requirements> = extensions.into_iter().collect();
     let mut order = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
-        let is_free = |list: &BTreeMap<String, VersionReq>| {
-            !list.keys().any(|name| waiting.contains_key(name.as_str()))
-        };
+        let is_free =
+            |list: &BTreeMap<String, VersionReq>| !list.keys().any(|name| waiting.contains_key(name.as_str()));
         let needs_nothing = |requirements: &Requirements| is_free(&requirements.needed);
         let next = waiting
             .iter()
-            .find(|(_, requirements)| {
-                needs_nothing(requirements) && is_free(&requirements.optional)
-            })
-            .or_else(|| {
-                waiting
-                    .iter()
-                    .find(|(_, requirements)| needs_nothing(requirements))
-            })
+            .find(|(_, requirements)| needs_nothing(requirements) && is_free(&requirements.optional))
+            .or_else(|| waiting.iter().find(|(_, requirements)| needs_nothing(requirements)))
             .map(|(name, _)| *name);
         let Some(next) = next else {
-            return Err(Error::Cycle {
-                names: circle(&waiting),
-            });
+            return Err(Error::Cycle { names: circle(&waiting) });
         };
         waiting.remove(next);
         order.push(next.to_owned());
@@ -276,27 +229,14 @@ fn circle(waiting: &BTreeMap<&str, &Requirements>) -> Vec<String> {
     let mut at = waiting.keys().next().copied();
     while let Some(name) = at {
         if !seen.insert(name) {
-            let start = path
-                .iter()
-                .position(|earlier| *earlier == name)
-                .unwrap_or(0);
-            let mut names: Vec<String> = path[start..]
-                .iter()
-                .map(|name| (*name).to_owned())
-                .collect();
-            let first = names
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, name)| name.as_str())
-                .map_or(0, |(index, _)| index);
+            let start = path.iter().position(|earlier| *earlier == name).unwrap_or(0);
+            let mut names: Vec<String> = path[start..].iter().map(|name| (*name).to_owned()).collect();
+            let first = names.iter().enumerate().min_by_key(|(_, name)| name.as_str()).map_or(0, |(index, _)| index);
             names.rotate_left(first);
             return names;
         }
         path.push(name);
-        let next = waiting[name]
-            .needed
-            .keys()
-            .find_map(|needed| waiting.get_key_value(needed.as_str()));
+        let next = waiting[name].needed.keys().find_map(|needed| waiting.get_key_value(needed.as_str()));
         at = next.map(|(name, _)| *name);
     }
     // Whoever calls this has checked that everybody waits for somebody.

@@ -166,38 +166,25 @@ impl Store {
         match fs::symlink_metadata(&directory) {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => {
-                return Err(Error::Modified {
-                    name: sha256.to_string(),
-                    path: directory,
-                });
+                return Err(Error::Modified { name: sha256.to_string(), path: directory });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("read", directory)(error)),
         }
-        let modified = |file: &str| Error::Modified {
-            name: sha256.to_string(),
-            path: directory.join(file),
-        };
-        let package = read_inside(&directory, PACKAGE_FILE, PACKAGE_BYTES_MAX)?
-            .ok_or_else(|| modified(PACKAGE_FILE))?;
+        let modified = |file: &str| Error::Modified { name: sha256.to_string(), path: directory.join(file) };
+        let package =
+            read_inside(&directory, PACKAGE_FILE, PACKAGE_BYTES_MAX)?.ok_or_else(|| modified(PACKAGE_FILE))?;
         let package = Package::from_json(&package).filter(|package| package.sha256 == sha256);
         let package = package.ok_or_else(|| modified(PACKAGE_FILE))?;
-        let manifest = read_inside(&directory, MANIFEST_FILE, MANIFEST_BYTES_MAX * 2)?
-            .ok_or_else(|| modified(MANIFEST_FILE))?;
+        let manifest =
+            read_inside(&directory, MANIFEST_FILE, MANIFEST_BYTES_MAX * 2)?.ok_or_else(|| modified(MANIFEST_FILE))?;
         if Digest::of(&manifest) != package.manifest_sha256 {
             return Err(modified(MANIFEST_FILE));
         }
         let manifest = String::from_utf8(manifest).map_err(|_| modified(MANIFEST_FILE))?;
-        let manifest = Manifest::parse(&manifest)
-            .map_err(|error| error.in_file(&directory.join(MANIFEST_FILE)))?;
+        let manifest = Manifest::parse(&manifest).map_err(|error| error.in_file(&directory.join(MANIFEST_FILE)))?;
         let plugin = directory.join(PLUGIN_FILE);
-        Ok(Some(Installed {
-            sha256,
-            plugin,
-            manifest,
-            origin: package.origin,
-            bytes: package.bytes,
-        }))
+        Ok(Some(Installed { sha256, plugin, manifest, origin: package.origin, bytes: package.bytes }))
     }
 
     /// Every artifact, by hash, with what [`Store::get`] says about it.
@@ -225,13 +212,9 @@ impl Store {
         let Some(mut file) = open_inside(&directory, PLUGIN_FILE)? else {
             return Ok(Condition::Modified);
         };
-        let (found, _) = digest::copy(&mut file, &mut io::sink())
-            .map_err(Error::io("read", directory.join(PLUGIN_FILE)))?;
-        Ok(if found == sha256 {
-            Condition::Ok
-        } else {
-            Condition::Modified
-        })
+        let (found, _) =
+            digest::copy(&mut file, &mut io::sink()).map_err(Error::io("read", directory.join(PLUGIN_FILE)))?;
+        Ok(if found == sha256 { Condition::Ok } else { Condition::Modified })
     }
 
     /// Whether the artifact is unchanged, without reading it when its device, inode, times and sizes are those of the
@@ -245,10 +228,7 @@ impl Store {
             Found::Damaged => return Ok(Condition::Modified),
             Found::Whole(stamps) => stamps,
         };
-        if self
-            .recall(sha256)
-            .is_some_and(|checked| checked.covers(&stamps))
-        {
+        if self.recall(sha256).is_some_and(|checked| checked.covers(&stamps)) {
             return Ok(Condition::Ok);
         }
         let condition = self.verify(sha256)?;
@@ -303,12 +283,7 @@ impl Store {
         for entry in entries {
             let entry = entry.map_err(Error::io("read", &self.artifacts))?;
             // Anything else there is not ours to judge.
-            digests.extend(
-                entry
-                    .file_name()
-                    .to_str()
-                    .and_then(|name| name.parse::<Digest>().ok()),
-            );
+            digests.extend(entry.file_name().to_str().and_then(|name| name.parse::<Digest>().ok()));
         }
         digests.sort_unstable();
         Ok(digests)
@@ -316,12 +291,8 @@ impl Store {
 
     fn lock(&self, sha256: Digest) -> Result<File> {
         let path = self.locks.join(format!("{sha256}.lock"));
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(Error::io("open", &path))?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io("open", &path))?;
         file.lock().map_err(Error::io("lock", &path))?;
         Ok(file)
     }
@@ -332,9 +303,7 @@ impl Store {
         // What it becomes is as readable as everything else that the user makes.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-        builder
-            .tempdir_in(&self.temporary)
-            .map_err(Error::io("create a directory in", &self.temporary))
+        builder.tempdir_in(&self.temporary).map_err(Error::io("create a directory in", &self.temporary))
     }
 
     /// Under the artifact's lock: makes the finished directory the artifact.
@@ -355,8 +324,7 @@ impl Store {
             return Ok(false);
         }
         let grave = self.temporary_directory("old-")?;
-        fs::rename(&directory, grave.path().join("artifact"))
-            .map_err(Error::io("remove", &directory))?;
+        fs::rename(&directory, grave.path().join("artifact")).map_err(Error::io("remove", &directory))?;
         sync_directory(&self.artifacts)?;
         let path = grave.path().to_owned();
         grave.close().map_err(Error::io("remove", path))?;
@@ -370,14 +338,9 @@ impl Store {
             Err(error) => return Err(Error::io("read", &self.temporary)(error)),
         };
         for entry in entries.flatten() {
-            let age = entry
-                .metadata()
-                .and_then(|metadata| metadata.modified())
-                .ok()
-                .and_then(|time| time.elapsed().ok());
-            if age.is_some_and(|age| age > TEMPORARY_AGE)
-                && entry.file_type().is_ok_and(|kind| kind.is_dir())
-            {
+            let age =
+                entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+            if age.is_some_and(|age| age > TEMPORARY_AGE) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let path = entry.path();
                 fs::remove_dir_all(&path).map_err(Error::io("remove", path))?;
             }
@@ -424,16 +387,12 @@ impl Store {
 
     /// Only a cache: where it cannot be written, every check reads the artifact, and is as right.
     fn write_checked(&self, sha256: Digest, stamps: [Stamp; 3]) {
-        let checked = Checked {
-            at_ns: nanoseconds(SystemTime::now()),
-            files: stamps,
-        };
+        let checked = Checked { at_ns: nanoseconds(SystemTime::now()), files: stamps };
         let write = || -> io::Result<()> {
             fs::create_dir_all(&self.checked)?;
             let mut file = tempfile::NamedTempFile::new_in(&self.checked)?;
             file.write_all(&serde_json::to_vec(&checked)?)?;
-            file.persist(self.checked_file(sha256))
-                .map_err(|error| error.error)?;
+            file.persist(self.checked_file(sha256)).map_err(|error| error.error)?;
             Ok(())
         };
         let _ = write();
@@ -455,33 +414,18 @@ struct Package {
 impl Package {
     fn new(sha256: Digest, bytes: u64, manifest: &str, origin: Origin) -> Self {
         let manifest_sha256 = Digest::of(manifest.as_bytes());
-        let mut package = Self {
-            format: 1,
-            sha256,
-            bytes,
-            manifest_sha256,
-            origin,
-            check: sha256,
-        };
+        let mut package = Self { format: 1, sha256, bytes, manifest_sha256, origin, check: sha256 };
         package.check = package.compute_check();
         package
     }
 
     fn compute_check(&self) -> Digest {
-        let Self {
-            format,
-            sha256,
-            bytes,
-            manifest_sha256,
-            origin,
-            check: _,
-        } = self;
+        let Self { format, sha256, bytes, manifest_sha256, origin, check: _ } = self;
         Digest::of(format!("{format}\n{sha256}\n{bytes}\n{manifest_sha256}\n{origin}").as_bytes())
     }
 
     fn to_json(&self) -> Vec<u8> {
-        let mut json =
-            serde_json::to_vec_pretty(self).expect("every value of a package has a form in JSON");
+        let mut json = serde_json::to_vec_pretty(self).expect("every value of a package has a form in JSON");
         json.push(b'\n');
         json
     }
@@ -489,9 +433,7 @@ impl Package {
     fn from_json(bytes: &[u8]) -> Option<Self> {
         let package: Self = serde_json::from_slice(bytes).ok()?;
         // The exact bytes: a change that parses to the same is a change too.
-        let same = package.format == 1
-            && package.check == package.compute_check()
-            && package.to_json() == bytes;
+        let same = package.format == 1 && package.check == package.compute_check() && package.to_json() == bytes;
         same.then_some(package)
     }
 }
@@ -508,13 +450,7 @@ impl Checked {
     fn covers(&self, stamps: &[Stamp; 3]) -> bool {
         let grain = STAMP_GRAIN.as_nanos() as u64;
         self.files == *stamps
-            && stamps.iter().all(|stamp| {
-                stamp
-                    .modified_ns
-                    .max(stamp.changed_ns)
-                    .saturating_add(grain)
-                    < self.at_ns
-            })
+            && stamps.iter().all(|stamp| stamp.modified_ns.max(stamp.changed_ns).saturating_add(grain) < self.at_ns)
     }
 }
 
@@ -542,9 +478,7 @@ impl Stamp {
         use std::os::unix::fs::MetadataExt;
 
         let time = |seconds: i64, nanoseconds: i64| {
-            (seconds.max(0) as u64)
-                .saturating_mul(1_000_000_000)
-                .saturating_add(nanoseconds.max(0) as u64)
+            (seconds.max(0) as u64).saturating_mul(1_000_000_000).saturating_add(nanoseconds.max(0) as u64)
         };
         Self {
             device: metadata.dev(),
@@ -558,13 +492,7 @@ impl Stamp {
     #[cfg(not(unix))]
     fn of(metadata: &Metadata) -> Self {
         let modified_ns = metadata.modified().map(nanoseconds).unwrap_or(u64::MAX);
-        Self {
-            device: 0,
-            inode: 0,
-            bytes: metadata.len(),
-            modified_ns,
-            changed_ns: modified_ns,
-        }
+        Self { device: 0, inode: 0, bytes: metadata.len(), modified_ns, changed_ns: modified_ns }
     }
 }
 
@@ -606,34 +534,27 @@ impl Serialize for Origin {
 
 impl<'de> Deserialize<'de> for Origin {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
 /// Makes renames and new names in a directory survive a power cut.
 pub(crate) fn sync_directory(path: &Path) -> Result<()> {
     if cfg!(unix) {
-        File::open(path)
-            .and_then(|directory| directory.sync_all())
-            .map_err(Error::io("sync", path))?;
+        File::open(path).and_then(|directory| directory.sync_all()).map_err(Error::io("sync", path))?;
     }
     Ok(())
 }
 
 fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = File::create_new(path).map_err(Error::io("create", path))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(Error::io("write", path))
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
 }
 
 fn copy_durably(from: &Path, to: &Path) -> Result<(Digest, u64)> {
     let mut source = File::open(from).map_err(Error::io("open", from))?;
     let mut target = File::create_new(to).map_err(Error::io("create", to))?;
-    let copied =
-        digest::copy(&mut source, &mut target).map_err(|error| Error::io("copy", from)(error))?;
+    let copied = digest::copy(&mut source, &mut target).map_err(|error| Error::io("copy", from)(error))?;
     target.sync_all().map_err(Error::io("write", to))?;
     Ok(copied)
 }
@@ -642,9 +563,7 @@ fn copy_durably(from: &Path, to: &Path) -> Result<(Digest, u64)> {
 fn open_inside(directory: &Path, file: &str) -> Result<Option<File>> {
     let path = directory.join(file);
     match fs::symlink_metadata(&path) {
-        Ok(metadata) if metadata.is_file() => {
-            File::open(&path).map(Some).map_err(Error::io("open", path))
-        }
+        Ok(metadata) if metadata.is_file() => File::open(&path).map(Some).map_err(Error::io("open", path)),
         Ok(_) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("read", path)(error)),
@@ -668,8 +587,6 @@ fn exists(path: &Path) -> Result<bool> {
 }
 
 fn nanoseconds(time: SystemTime) -> u64 {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -10,8 +10,7 @@ use std::time::{Duration, SystemTime};
 use kodiak_registry::store::PLUGIN_FILE;
 use kodiak_registry::{Condition, Digest, Manifest, Origin, Store};
 
-const MANIFEST: &str =
-    "[extension]\nname = \"geo\"\nversion = \"0.3.1\"\napi = \"1.0\"\nsummary = \"Geometry\"\n";
+const MANIFEST: &str = "[extension]\nname = \"geo\"\nversion = \"0.3.1\"\napi = \"1.0\"\nsummary = \"Geometry\"\n";
 
 struct Home {
     dir: tempfile::TempDir,
@@ -28,20 +27,11 @@ impl Home {
         fs::write(&file, payload()).unwrap();
         let store = Store::open(&dir.path().join("home")).unwrap();
         let origin = Origin::Library(file.clone());
-        Self {
-            dir,
-            store,
-            file,
-            manifest: Manifest::parse(MANIFEST).unwrap(),
-            origin,
-        }
+        Self { dir, store, file, manifest: Manifest::parse(MANIFEST).unwrap(), origin }
     }
 
     fn put(&self) -> Digest {
-        self.store
-            .put(&self.file, &self.manifest, &self.origin)
-            .unwrap()
-            .sha256
+        self.store.put(&self.file, &self.manifest, &self.origin).unwrap().sha256
     }
 
     fn artifact(&self, sha256: Digest, file: &str) -> PathBuf {
@@ -50,35 +40,25 @@ impl Home {
 
     fn entries(&self, of: &str) -> Vec<String> {
         let entries = fs::read_dir(self.dir.path().join("home").join(of)).unwrap();
-        entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 }
 
 /// More than one piece of the copy loop.
 fn payload() -> Vec<u8> {
-    (0..300_000u32)
-        .map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect()
+    (0..300_000u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
 
 #[test]
 fn what_is_put_is_found_under_its_hash() {
     let home = Home::new();
-    assert!(
-        home.store.list().unwrap().is_empty(),
-        "an empty home is an empty store"
-    );
+    assert!(home.store.list().unwrap().is_empty(), "an empty home is an empty store");
     let sha256 = home.put();
     assert_eq!(sha256, Digest::of(&payload()));
     assert_eq!(home.entries("store"), [sha256.to_string()]);
     assert!(home.entries("tmp").is_empty());
     let found = home.store.get(sha256).unwrap().unwrap();
-    assert_eq!(
-        (found.manifest, found.origin, found.bytes),
-        (home.manifest.clone(), home.origin.clone(), 300_000)
-    );
+    assert_eq!((found.manifest, found.origin, found.bytes), (home.manifest.clone(), home.origin.clone(), 300_000));
     assert!(found.plugin.is_absolute());
     assert_eq!(fs::read(found.plugin).unwrap(), payload());
     assert_eq!(home.store.list().unwrap().len(), 1);
@@ -94,18 +74,9 @@ fn what_is_put_is_found_under_its_hash() {
 fn a_second_put_changes_nothing() {
     let home = Home::new();
     let sha256 = home.put();
-    let before = fs::metadata(home.artifact(sha256, PLUGIN_FILE))
-        .unwrap()
-        .modified()
-        .unwrap();
+    let before = fs::metadata(home.artifact(sha256, PLUGIN_FILE)).unwrap().modified().unwrap();
     assert_eq!(home.put(), sha256);
-    assert_eq!(
-        fs::metadata(home.artifact(sha256, PLUGIN_FILE))
-            .unwrap()
-            .modified()
-            .unwrap(),
-        before
-    );
+    assert_eq!(fs::metadata(home.artifact(sha256, PLUGIN_FILE)).unwrap().modified().unwrap(), before);
 }
 
 /// Every file of an artifact counts, and every way to damage it, also when size and time stay as they were.
@@ -133,43 +104,19 @@ fn every_change_is_seen_and_repaired() {
         ];
         for damage in damages {
             fs::write(&path, &damage).unwrap();
-            fs::File::options()
-                .write(true)
-                .open(&path)
-                .unwrap()
-                .set_modified(time)
-                .unwrap();
-            assert_eq!(
-                home.store.check_quick(sha256).unwrap(),
-                Condition::Modified,
-                "{file}"
-            );
-            assert_eq!(
-                home.store.verify(sha256).unwrap(),
-                Condition::Modified,
-                "{file}"
-            );
+            fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+            assert_eq!(home.store.check_quick(sha256).unwrap(), Condition::Modified, "{file}");
+            assert_eq!(home.store.verify(sha256).unwrap(), Condition::Modified, "{file}");
             if file != PLUGIN_FILE {
                 assert_eq!(home.store.get(sha256).unwrap_err().code(), "KDK-0416");
-                assert!(
-                    home.store.list().unwrap()[0].1.is_err(),
-                    "a damaged artifact is listed"
-                );
+                assert!(home.store.list().unwrap()[0].1.is_err(), "a damaged artifact is listed");
             }
             home.put();
-            assert_eq!(
-                home.store.check_quick(sha256).unwrap(),
-                Condition::Ok,
-                "put repairs"
-            );
+            assert_eq!(home.store.check_quick(sha256).unwrap(), Condition::Ok, "put repairs");
             assert_eq!(fs::read(&path).unwrap(), good);
         }
         fs::remove_file(&path).unwrap();
-        assert_eq!(
-            home.store.check_quick(sha256).unwrap(),
-            Condition::Modified,
-            "{file} is gone"
-        );
+        assert_eq!(home.store.check_quick(sha256).unwrap(), Condition::Modified, "{file} is gone");
         home.put();
         assert_eq!(home.store.verify(sha256).unwrap(), Condition::Ok);
     }
@@ -222,17 +169,10 @@ fn links_are_never_followed() {
         let inside = home.artifact(sha256, file);
         fs::rename(&inside, outside.join(file)).unwrap();
         symlink(outside.join(file), &inside).unwrap();
-        assert_eq!(
-            home.store.verify(sha256).unwrap(),
-            Condition::Modified,
-            "{file}"
-        );
+        assert_eq!(home.store.verify(sha256).unwrap(), Condition::Modified, "{file}");
         home.put();
         assert_eq!(home.store.verify(sha256).unwrap(), Condition::Ok);
-        assert!(
-            outside.join(file).exists(),
-            "what the link pointed to is left alone"
-        );
+        assert!(outside.join(file).exists(), "what the link pointed to is left alone");
     }
     let directory = home.store.directory(sha256);
     fs::remove_dir_all(&directory).unwrap();
@@ -240,11 +180,7 @@ fn links_are_never_followed() {
     assert_eq!(home.store.check_quick(sha256).unwrap(), Condition::Modified);
     assert!(home.store.get(sha256).is_err());
     assert!(home.store.remove(sha256).unwrap());
-    assert_eq!(
-        fs::read_dir(&outside).unwrap().count(),
-        3,
-        "removing the link removes nothing outside"
-    );
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 3, "removing the link removes nothing outside");
 }
 
 #[test]
@@ -268,29 +204,12 @@ fn a_bad_manifest_or_source_leaves_nothing_behind() {
     let home = Home::new();
     let mut manifest = home.manifest.clone();
     manifest.contributes.statements = vec!["SELECT".into()];
-    assert_eq!(
-        home.store
-            .put(&home.file, &manifest, &home.origin)
-            .unwrap_err()
-            .code(),
-        "KDK-0401"
-    );
+    assert_eq!(home.store.put(&home.file, &manifest, &home.origin).unwrap_err().code(), "KDK-0401");
     let absent = home.dir.path().join("absent.so");
-    assert_eq!(
-        home.store
-            .put(&absent, &home.manifest, &home.origin)
-            .unwrap_err()
-            .code(),
-        "KDK-0200"
-    );
+    assert_eq!(home.store.put(&absent, &home.manifest, &home.origin).unwrap_err().code(), "KDK-0200");
     assert!(home.entries("store").is_empty() && home.entries("tmp").is_empty());
     fs::write(home.dir.path().join("file"), "").unwrap();
-    assert_eq!(
-        Store::open(&home.dir.path().join("file"))
-            .unwrap_err()
-            .code(),
-        "KDK-0200"
-    );
+    assert_eq!(Store::open(&home.dir.path().join("file")).unwrap_err().code(), "KDK-0200");
 }
 
 #[test]
@@ -325,14 +244,8 @@ fn put_many(folder: &Path, threads: usize) {
         for _ in 0..threads {
             scope.spawn(|| {
                 let store = Store::open(&folder.join("home")).unwrap();
-                let put = store
-                    .put(&file, &manifest, &Origin::Library(file.clone()))
-                    .unwrap();
-                assert_eq!(
-                    store.verify(put.sha256).unwrap(),
-                    Condition::Ok,
-                    "what was put is there at once"
-                );
+                let put = store.put(&file, &manifest, &Origin::Library(file.clone())).unwrap();
+                assert_eq!(store.verify(put.sha256).unwrap(), Condition::Ok, "what was put is there at once");
             });
         }
     });
@@ -354,20 +267,13 @@ fn sixty_four_at_once_leave_one_good_copy() {
     put_many(home.dir.path(), 32);
     for child in children {
         let output = child.wait_with_output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
     let sha256 = Digest::of(&payload());
     assert_eq!(home.entries("store"), [sha256.to_string()]);
     assert_eq!(home.store.verify(sha256).unwrap(), Condition::Ok);
     assert!(home.entries("tmp").is_empty());
-    assert_eq!(
-        fs::read_dir(home.store.directory(sha256)).unwrap().count(),
-        3
-    );
+    assert_eq!(fs::read_dir(home.store.directory(sha256)).unwrap().count(), 3);
 }
 
 /// Repair, removal and install at once: the store ends in a state, never in an error or half an artifact.

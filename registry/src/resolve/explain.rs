@@ -14,11 +14,7 @@ const FACTS_MAX: usize = 24;
 const TRIALS_MAX: usize = 8;
 
 pub(super) fn explain(memo: &Memo<'_>, goals: &Goals<'_>, conflict: &Conflict) -> Result<Error> {
-    let mut facts = Facts {
-        memo,
-        goals,
-        found: Vec::new(),
-    };
+    let mut facts = Facts { memo, goals, found: Vec::new() };
     facts.collect(conflict)?;
     let unknown = facts.unknown()?;
     let reasons = facts.in_order();
@@ -68,33 +64,21 @@ impl Facts<'_> {
                     self.add_versions(name)?;
                 }
             }
-            External::FromDependencyOf(
-                Package::Extension(name),
-                range,
-                Package::Extension(needed),
-                allowed,
-            ) => {
+            External::FromDependencyOf(Package::Extension(name), range, Package::Extension(needed), allowed) => {
                 self.add_requirements(name, range, needed, false)?;
                 if allowed.is_empty() {
                     self.add_versions(needed)?;
                 }
             }
-            External::FromDependencyOf(
-                Package::Extension(name),
-                range,
-                Package::Presence(other),
-                _,
-            ) if name != other => {
+            External::FromDependencyOf(Package::Extension(name), range, Package::Presence(other), _)
+                if name != other =>
+            {
                 self.add_requirements(name, range, other, true)?;
             }
             External::NoVersions(Package::Extension(name), _) => self.add_versions(name)?,
             External::Custom(Package::Extension(name), range, problem) => {
                 let versions: Vec<Version> = self.versions_in(name, range)?;
-                self.push(
-                    Some(name),
-                    None,
-                    format!("`{name}` {} {problem}", list(&versions)),
-                );
+                self.push(Some(name), None, format!("`{name}` {} {problem}", list(&versions)));
             }
             // That an extension is present in the version that it has needs no words.
             _ => {}
@@ -104,24 +88,11 @@ impl Facts<'_> {
 
     fn add_goal(&mut self, name: &str) {
         let mut asked = false;
-        for request in self
-            .goals
-            .requests
-            .iter()
-            .filter(|request| request.name == name)
-        {
+        for request in self.goals.requests.iter().filter(|request| request.name == name) {
             asked = true;
             let any = request.requirement == VersionReq::STAR;
-            let requirement = if any {
-                String::new()
-            } else {
-                format!(" {}", request.requirement)
-            };
-            self.push(
-                None,
-                Some(name),
-                format!("`{name}`{requirement} is asked for"),
-            );
+            let requirement = if any { String::new() } else { format!(" {}", request.requirement) };
+            self.push(None, Some(name), format!("`{name}`{requirement} is asked for"));
         }
         if let Some(version) = self.goals.installed.get(name)
             && !asked
@@ -131,26 +102,13 @@ impl Facts<'_> {
     }
 
     /// The same words for all versions of `name` that say the same about `other`.
-    fn add_requirements(
-        &mut self,
-        name: &str,
-        range: &Ranges<Slot>,
-        other: &str,
-        optional: bool,
-    ) -> Result<()> {
+    fn add_requirements(&mut self, name: &str, range: &Ranges<Slot>, other: &str, optional: bool) -> Result<()> {
         let mut by_requirement: BTreeMap<String, Vec<Version>> = BTreeMap::new();
         for version in self.versions_in(name, range)? {
             let requirements = self.memo.requirements(name, &version)?;
-            let list = if optional {
-                &requirements.optional
-            } else {
-                &requirements.needed
-            };
+            let list = if optional { &requirements.optional } else { &requirements.needed };
             if let Some(requirement) = list.get(other) {
-                by_requirement
-                    .entry(requirement.to_string())
-                    .or_default()
-                    .push(version);
+                by_requirement.entry(requirement.to_string()).or_default().push(version);
             }
         }
         for (requirement, versions) in by_requirement {
@@ -160,10 +118,7 @@ impl Facts<'_> {
                 (true, 1) => "goes only with",
                 (true, _) => "go only with",
             };
-            let text = format!(
-                "`{name}` {} {verb} `{other}` {requirement}",
-                list(&versions)
-            );
+            let text = format!("`{name}` {} {verb} `{other}` {requirement}", list(&versions));
             self.push(Some(name), Some(other), text);
         }
         Ok(())
@@ -182,21 +137,13 @@ impl Facts<'_> {
 
     fn push(&mut self, from: Option<&str>, to: Option<&str>, text: String) {
         if self.found.iter().all(|fact| fact.text != text) {
-            self.found.push(Fact {
-                from: from.map(str::to_owned),
-                to: to.map(str::to_owned),
-                text,
-            });
+            self.found.push(Fact { from: from.map(str::to_owned), to: to.map(str::to_owned), text });
         }
     }
 
     fn versions_in(&self, name: &str, range: &Ranges<Slot>) -> Result<Vec<Version>> {
         let versions = self.memo.versions(name)?;
-        Ok(versions
-            .iter()
-            .filter(|version| range.contains(&Slot::At((*version).clone())))
-            .cloned()
-            .collect())
+        Ok(versions.iter().filter(|version| range.contains(&Slot::At((*version).clone()))).cloned().collect())
     }
 
     fn unknown(&self) -> Result<Option<String>> {
@@ -246,22 +193,9 @@ fn way_out(memo: &Memo<'_>, goals: &Goals<'_>) -> Result<Option<String>> {
         for version in memo.versions(&relaxed.name)?.iter().rev().take(TRIALS_MAX) {
             let mut exact = relaxed.clone();
             exact.requirement = exactly(version);
-            let requests: Vec<Request> = goals
-                .requests
-                .iter()
-                .filter(|request| request.name != relaxed.name)
-                .chain([&exact])
-                .cloned()
-                .collect();
-            if solve(
-                memo,
-                &Goals {
-                    requests: &requests,
-                    installed: goals.installed,
-                },
-            )?
-            .is_ok()
-            {
+            let requests: Vec<Request> =
+                goals.requests.iter().filter(|request| request.name != relaxed.name).chain([&exact]).cloned().collect();
+            if solve(memo, &Goals { requests: &requests, installed: goals.installed })?.is_ok() {
                 return Ok(Some(command(&requests)));
             }
         }
@@ -270,18 +204,9 @@ fn way_out(memo: &Memo<'_>, goals: &Goals<'_>) -> Result<Option<String>> {
     for name in goals.installed.keys().filter(unasked).take(TRIALS_MAX) {
         let mut installed = goals.installed.clone();
         installed.remove(name);
-        let solution = solve(
-            memo,
-            &Goals {
-                requests: goals.requests,
-                installed: &installed,
-            },
-        )?;
+        let solution = solve(memo, &Goals { requests: goals.requests, installed: &installed })?;
         if solution.is_ok_and(|solution| !solution.contains_key(name)) {
-            return Ok(Some(format!(
-                "kodiak ext uninstall {name} && {}",
-                command(goals.requests)
-            )));
+            return Ok(Some(format!("kodiak ext uninstall {name} && {}", command(goals.requests))));
         }
     }
     Ok(None)

@@ -12,8 +12,8 @@ use std::ops::Bound;
 use std::rc::Rc;
 
 use pubgrub::{
-    Dependencies, DependencyConstraints, DependencyProvider, DerivationTree,
-    PackageResolutionStatistics, PubGrubError, Ranges,
+    Dependencies, DependencyConstraints, DependencyProvider, DerivationTree, PackageResolutionStatistics, PubGrubError,
+    Ranges,
 };
 use semver::{Version, VersionReq};
 
@@ -30,10 +30,7 @@ pub(super) struct Goals<'a> {
 pub(super) type Conflict = DerivationTree<Package, Ranges<Slot>, String>;
 
 /// Finds versions, or the proof that there are none.
-pub(super) fn solve(
-    memo: &Memo<'_>,
-    goals: &Goals<'_>,
-) -> Result<Result<BTreeMap<String, Version>, Conflict>> {
+pub(super) fn solve(memo: &Memo<'_>, goals: &Goals<'_>) -> Result<Result<BTreeMap<String, Version>, Conflict>> {
     let root = Slot::At(Version::new(0, 0, 0));
     let error = match pubgrub::resolve(&Search { memo, goals }, Package::Root, root) {
         Ok(selected) => {
@@ -99,11 +96,7 @@ pub(super) struct Memo<'a> {
 
 impl<'a> Memo<'a> {
     pub(super) fn new(source: &'a dyn Source) -> Self {
-        Self {
-            source,
-            versions: RefCell::default(),
-            requirements: RefCell::default(),
-        }
+        Self { source, versions: RefCell::default(), requirements: RefCell::default() }
     }
 
     /// In ascending order.
@@ -115,9 +108,7 @@ impl<'a> Memo<'a> {
         versions.sort_unstable();
         versions.dedup();
         let versions: Rc<[Version]> = versions.into();
-        self.versions
-            .borrow_mut()
-            .insert(name.to_owned(), Rc::clone(&versions));
+        self.versions.borrow_mut().insert(name.to_owned(), Rc::clone(&versions));
         Ok(versions)
     }
 
@@ -127,9 +118,7 @@ impl<'a> Memo<'a> {
             return Ok(Rc::clone(known));
         }
         let requirements = Rc::new(self.source.requirements(name, version)?);
-        self.requirements
-            .borrow_mut()
-            .insert(key, Rc::clone(&requirements));
+        self.requirements.borrow_mut().insert(key, Rc::clone(&requirements));
         Ok(requirements)
     }
 
@@ -137,9 +126,7 @@ impl<'a> Memo<'a> {
     /// each version is asked about; between two versions that exist there is nothing that could be wrong.
     fn matching(&self, name: &str, matches: impl Fn(&Version) -> bool) -> Result<Ranges<Slot>> {
         let versions = self.versions(name)?;
-        let runs = versions
-            .chunk_by(|a, b| matches(a) == matches(b))
-            .filter(|run| matches(&run[0]));
+        let runs = versions.chunk_by(|a, b| matches(a) == matches(b)).filter(|run| matches(&run[0]));
         Ok(runs
             .map(|run| {
                 let end = |version: &Version| Bound::Included(Slot::At(version.clone()));
@@ -157,13 +144,8 @@ struct Search<'a> {
 impl Search<'_> {
     fn goals(&self) -> Result<BTreeMap<&str, Ranges<Slot>>> {
         let mut ranges: BTreeMap<&str, Ranges<Slot>> = BTreeMap::new();
-        for Request {
-            name, requirement, ..
-        } in self.goals.requests
-        {
-            let range = self
-                .memo
-                .matching(name, |version| requirement.matches(version))?;
+        for Request { name, requirement, .. } in self.goals.requests {
+            let range = self.memo.matching(name, |version| requirement.matches(version))?;
             let entry = ranges.entry(name).or_insert_with(Ranges::full);
             *entry = entry.intersection(&range);
         }
@@ -177,27 +159,14 @@ impl Search<'_> {
     }
 
     fn preferred(&self, name: &str) -> Option<&Version> {
-        let mut requests = self
-            .goals
-            .requests
-            .iter()
-            .filter(|request| request.name == name);
+        let mut requests = self.goals.requests.iter().filter(|request| request.name == name);
         let update = requests.any(|request| request.preference == Preference::Newest);
         self.goals.installed.get(name).filter(|_| !update)
     }
 
     fn order(&self, name: &str) -> Option<usize> {
-        let asked = self
-            .goals
-            .requests
-            .iter()
-            .position(|request| request.name == name);
-        let installed = || {
-            self.goals
-                .installed
-                .keys()
-                .position(|installed| installed == name)
-        };
+        let asked = self.goals.requests.iter().position(|request| request.name == name);
+        let installed = || self.goals.installed.keys().position(|installed| installed == name);
         asked.or_else(|| installed().map(|position| self.goals.requests.len() + position))
     }
 }
@@ -235,44 +204,27 @@ impl DependencyProvider for Search<'_> {
             Package::Presence(name) | Package::Extension(name) => name,
         };
         let versions = self.memo.versions(name)?;
-        let preferred = self
-            .preferred(name)
-            .filter(|preferred| versions.contains(preferred));
-        let slots = preferred
-            .into_iter()
-            .chain(versions.iter().rev())
-            .map(|version| Slot::At(version.clone()));
+        let preferred = self.preferred(name).filter(|preferred| versions.contains(preferred));
+        let slots = preferred.into_iter().chain(versions.iter().rev()).map(|version| Slot::At(version.clone()));
         Ok(slots.into_iter().find(|slot| range.contains(slot)))
     }
 
-    fn get_dependencies(
-        &self,
-        package: &Package,
-        slot: &Slot,
-    ) -> Result<Dependencies<Package, Ranges<Slot>, String>> {
+    fn get_dependencies(&self, package: &Package, slot: &Slot) -> Result<Dependencies<Package, Ranges<Slot>, String>> {
         let mut needed: Vec<(Package, Ranges<Slot>)> = Vec::new();
         match (package, slot) {
             (Package::Root, _) => {
                 let goals = self.goals()?.into_iter();
-                needed.extend(
-                    goals.map(|(name, range)| (Package::Extension(name.to_owned()), range)),
-                );
+                needed.extend(goals.map(|(name, range)| (Package::Extension(name.to_owned()), range)));
             }
             (Package::Presence(_), _) | (Package::Extension(_), Slot::Absent) => {}
             (Package::Extension(name), Slot::At(version)) => {
                 let requirements = self.memo.requirements(name, version)?;
-                if requirements.needed.contains_key(name)
-                    || requirements.optional.contains_key(name)
-                {
+                if requirements.needed.contains_key(name) || requirements.optional.contains_key(name) {
                     return Ok(Dependencies::Unavailable("needs itself".to_owned()));
                 }
-                needed.push((
-                    Package::Presence(name.clone()),
-                    Ranges::singleton(slot.clone()),
-                ));
+                needed.push((Package::Presence(name.clone()), Ranges::singleton(slot.clone())));
                 let range = |name: &str, requirement: &VersionReq| {
-                    self.memo
-                        .matching(name, |version| requirement.matches(version))
+                    self.memo.matching(name, |version| requirement.matches(version))
                 };
                 for (name, requirement) in &requirements.needed {
                     needed.push((Package::Extension(name.clone()), range(name, requirement)?));
@@ -283,8 +235,6 @@ impl DependencyProvider for Search<'_> {
                 }
             }
         }
-        Ok(Dependencies::Available(DependencyConstraints::from_iter(
-            needed,
-        )))
+        Ok(Dependencies::Available(DependencyConstraints::from_iter(needed)))
     }
 }
