@@ -77,7 +77,7 @@ pub enum Error {
         name: String,
     },
     /// The extension is known, but nothing of it can be installed yet.
-    #[error("the extension `{name}` is known, but has no release yet")]
+    #[error("the extension `{name}` is known, but there is no release of it to install")]
     NoRelease {
         /// The name that was asked for.
         name: String,

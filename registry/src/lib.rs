@@ -15,6 +15,7 @@
 pub mod claims;
 pub mod digest;
 pub mod error;
+pub mod index;
 pub mod manifest;
 pub mod resolve;
 pub mod store;
@@ -25,5 +26,6 @@ mod text;
 pub use claims::ClaimKind;
 pub use digest::Digest;
 pub use error::{Error, Result};
+pub use index::{Index, Pool};
 pub use manifest::{AbiVersion, Manifest, Permissions, Requirements};
 pub use store::{Condition, Installed, Origin, Store};
