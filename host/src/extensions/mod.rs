@@ -264,10 +264,10 @@ pub(crate) fn outward(error: Error) -> PluginError {
 /// A plugin's error as the user gets it; one without a code of its own is named by its extension.
 pub(crate) fn inward(manifest: &Manifest, error: PluginError) -> Error {
     let mut inner = if error.code().is_empty() {
-        Error::new(crate::error::codes::EXTENSION_ERROR, format!("`{}`: {}", manifest.name(), error.text()))
-    } else if error.code() == crate::error::codes::BAD_DATA.code {
+        Error::new(codes::EXTENSION_ERROR, format!("`{}`: {}", manifest.name(), error.text()))
+    } else if error.code() == codes::BAD_DATA.code {
         let (name, version) = (manifest.name(), manifest.version());
-        Error::new(crate::error::codes::BAD_DATA, format!("`{name}` {version} returned {}", error.text()))
+        Error::new(codes::BAD_DATA, format!("`{name}` {version} returned {}", error.text()))
     } else {
         Error::foreign(error.code(), error.text())
     };

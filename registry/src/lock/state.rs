@@ -223,7 +223,8 @@ impl State {
         match self {
             Self::Available => "installed",
             Self::Disabled => "disabled",
-            Self::Dormant => "dormant",
+            // Nothing of it can be reached until what it needs is there.
+            Self::Dormant | Self::Unmet { .. } => "dormant",
             Self::Modified => "modified",
             Self::Refused { .. }
             | Self::Mismatch { .. }
