@@ -223,8 +223,7 @@ impl State {
         match self {
             Self::Available => "installed",
             Self::Disabled => "disabled",
-            // Nothing of it can be reached until what it needs is there.
-            Self::Dormant | Self::Unmet { .. } => "dormant",
+            Self::Dormant => "dormant",
             Self::Modified => "modified",
             Self::Refused { .. }
             | Self::Mismatch { .. }
