@@ -2,3 +2,9 @@
 
 pub mod error;
 pub mod storage;
+pub mod catalog;
+pub mod sql;
+pub mod database;
+
+pub use database::{CancelHandle, Connection, Database, Outcome, Rows, Script, Value};
+pub use error::{Error, Result};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 
 use super::claim::RowStream;
 use super::run::Batches;
@@ -136,9 +136,4 @@ impl std::fmt::Debug for Rows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Rows").field("schema", &self.schema).finish_non_exhaustive()
     }
-}
-
-/// Columns without names of tables: what a result shows.
-pub(crate) fn plain(schema: &Schema) -> SchemaRef {
-    Arc::new(Schema::new(schema.fields().clone()))
 }

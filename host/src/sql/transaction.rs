@@ -57,7 +57,7 @@ fn begin(session: &Session, modes: &[TransactionMode]) -> Result<()> {
     for mode in modes {
         match mode.to_string().as_str() {
             "READ ONLY" => unit.with(|transaction| {
-                transaction.set_read_only();
+                transaction.set_read_only(true);
                 Ok(())
             })?,
             // Snapshot isolation gives at least what these ask for.

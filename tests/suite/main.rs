@@ -1,0 +1,3 @@
+//! The tests of the whole: each module proves one promise from the outside.
+
+mod slt;
