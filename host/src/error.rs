@@ -107,6 +107,13 @@ impl Error {
         self
     }
 
+    /// Moves it elsewhere, or nowhere: what knew the place only within a statement is told the whole text's.
+    #[must_use]
+    pub(crate) fn replace_place(mut self, place: Option<Place>) -> Self {
+        self.0.place = place;
+        self
+    }
+
     /// The stable code, such as `KDK-0412`.
     pub fn code(&self) -> &str {
         &self.0.code
