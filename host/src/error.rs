@@ -107,6 +107,13 @@ impl Error {
         self
     }
 
+    /// Moves the place, for text that was cut out of a longer one.
+    #[must_use]
+    pub fn map_place(mut self, change: impl FnOnce(Place) -> Place) -> Self {
+        self.0.place = self.0.place.map(change);
+        self
+    }
+
     /// The stable code, such as `KDK-0412`.
     pub fn code(&self) -> &str {
         &self.0.code
