@@ -1,7 +1,9 @@
-//! Kodiak, an embedded analytical database: the map of the house. Each module uses only those that stand before it here.
+//! Kodiak: an embedded analytical database. This is the map of the house; every module uses only those above it.
 
 pub mod error;
 pub mod telemetry;
+
+pub mod storage;
 
 pub mod cli;
 

@@ -1,0 +1,34 @@
+//! The database on disk and in memory: tables of Arrow rows and an ordered key-value space behind one narrow door.
+//!
+//! The state of a database is an immutable value. **Every change is a record, and `apply(state, record)` is the one
+//! function that makes the next state**: for our own commits, for recovery, and for what other processes appended.
+//! The module knows nothing of SQL, names of tables, or planning; a table is a number, and its name lives in the
+//! key-value space, where the catalog keeps it.
+
+mod keys;
+mod part;
+mod record;
+mod rows;
+mod snapshot;
+mod spec;
+mod state;
+mod statistics;
+mod store;
+mod table;
+#[cfg(test)]
+mod tests;
+mod txn;
+
+pub use bytes::Bytes;
+pub use part::Part;
+pub use snapshot::{Snapshot, TableView};
+pub use spec::{Finding, Info, Key, Options, TableId, TableSpec};
+pub use statistics::ColumnStatistics;
+pub use store::Store;
+pub use txn::{Savepoint, Transaction};
+
+/// Rows in a full row group: what one part of a table holds at most.
+pub const ROWS_PER_GROUP: usize = 122_880;
+
+/// Row ids from here on are a transaction's own, until commit gives its rows their final ones.
+pub(crate) const PROVISIONAL: u64 = 1 << 63;

@@ -1,0 +1,212 @@
+//! A part of a table: at most one row group of rows, whether in memory or in a mapped segment, with what was deleted
+//! from it since. It hands out live rows and refuses to change: a change makes another part that shares the values.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array, new_null_array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{filter, filter_record_batch};
+use arrow::datatypes::SchemaRef;
+use roaring::RoaringBitmap;
+
+use super::keys::KeyIndexes;
+use super::rows::RowIds;
+use super::statistics::ColumnStatistics;
+use crate::error::{Error, Result, codes};
+
+/// Rows of a table that are read together. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Part(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    body: Arc<Body>,
+    deleted: Option<Arc<RoaringBitmap>>,
+    /// For each column of the table the body's column, or `None` where the column is younger than the rows.
+    columns: Option<Arc<[Option<usize>]>>,
+    schema: SchemaRef,
+}
+
+/// What never changes about a part: its values, ids and what was derived from them.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) ids: RowIds,
+    pub(crate) values: Values,
+    pub(crate) keys: KeyIndexes,
+}
+
+/// Where the values are.
+#[derive(Debug)]
+pub(crate) enum Values {
+    /// In memory; statistics are made when first asked for.
+    Memory { batch: RecordBatch, statistics: Vec<OnceLock<ColumnStatistics>> },
+}
+
+impl Values {
+    pub(crate) fn memory(batch: RecordBatch) -> Self {
+        let statistics = (0..batch.num_columns()).map(|_| OnceLock::new()).collect();
+        Self::Memory { batch, statistics }
+    }
+
+    fn column(&self, column: usize) -> Result<ArrayRef> {
+        match self {
+            Self::Memory { batch, .. } => batch.columns().get(column).cloned().ok_or_else(missing),
+        }
+    }
+
+    fn statistics(&self, column: usize) -> Option<&ColumnStatistics> {
+        match self {
+            Self::Memory { batch, statistics } => {
+                Some(statistics.get(column)?.get_or_init(|| ColumnStatistics::of(batch.column(column))))
+            }
+        }
+    }
+}
+
+fn missing() -> Error {
+    Error::new(codes::INTERNAL, "a part of a table has fewer columns than its table")
+}
+
+impl Part {
+    pub(crate) fn new(body: Body, schema: SchemaRef) -> Self {
+        Self(Arc::new(Inner { body: Arc::new(body), deleted: None, columns: None, schema }))
+    }
+
+    /// Live rows.
+    pub fn rows(&self) -> usize {
+        let count = usize::try_from(self.0.body.ids.count()).unwrap_or(usize::MAX);
+        count - self.deleted_count()
+    }
+
+    /// The live rows of these columns of the table, in the order asked for. Without deletions nothing is copied.
+    ///
+    /// # Errors
+    /// `CORRUPT`, naming the file, when a segment is damaged; `INTERNAL` for a column that the table does not have.
+    pub fn read(&self, columns: &[usize]) -> Result<RecordBatch> {
+        let schema = self.0.schema.project(columns).map_err(|_| missing())?;
+        let arrays = columns.iter().map(|&column| self.column(column)).collect::<Result<Vec<_>>>()?;
+        let count = usize::try_from(self.0.body.ids.count()).unwrap_or_default();
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let batch = RecordBatch::try_new_with_options(Arc::new(schema), arrays, &options).map_err(from_arrow)?;
+        match self.live() {
+            Some(live) => filter_record_batch(&batch, &live).map_err(from_arrow),
+            None => Ok(batch),
+        }
+    }
+
+    /// The ids of the live rows, in the order of `read`.
+    ///
+    /// # Errors
+    /// None today; it may have to read a file one day.
+    pub fn row_ids(&self) -> Result<UInt64Array> {
+        let ids = self.0.body.ids.to_array();
+        match self.live() {
+            Some(live) => {
+                let ids = filter(&ids, &live).map_err(from_arrow)?;
+                Ok(UInt64Array::from(ids.to_data()))
+            }
+            None => Ok(ids),
+        }
+    }
+
+    /// Bounds and nulls of a column of the table, over the rows as written; `None` where nothing is known.
+    pub fn statistics(&self, column: usize) -> Option<&ColumnStatistics> {
+        self.0.body.values.statistics(self.body_column(column)?)
+    }
+
+    /// How many rows were deleted from this part: while it is 0, the statistics' bounds are attained.
+    pub fn deleted_count(&self) -> usize {
+        self.0.deleted.as_ref().map_or(0, |deleted| usize::try_from(deleted.len()).unwrap_or(usize::MAX))
+    }
+
+    pub(crate) fn body(&self) -> &Arc<Body> {
+        &self.0.body
+    }
+
+    pub(crate) fn ids(&self) -> &RowIds {
+        &self.0.body.ids
+    }
+
+    pub(crate) fn deleted(&self) -> Option<&RoaringBitmap> {
+        self.0.deleted.as_deref()
+    }
+
+    pub(crate) fn columns(&self) -> Option<&[Option<usize>]> {
+        self.0.columns.as_deref()
+    }
+
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.0.schema
+    }
+
+    pub(crate) fn is_memory(&self) -> bool {
+        matches!(self.0.body.values, Values::Memory { .. })
+    }
+
+    pub(crate) fn is_live(&self, position: u32) -> bool {
+        self.deleted().is_none_or(|deleted| !deleted.contains(position))
+    }
+
+    pub(crate) fn live_ids(&self) -> impl Iterator<Item = u64> + '_ {
+        let mut position = 0;
+        self.ids().iter().filter(move |_| {
+            position += 1;
+            self.is_live(position - 1)
+        })
+    }
+
+    /// The body's column behind a column of the table.
+    pub(crate) fn body_column(&self, column: usize) -> Option<usize> {
+        match &self.0.columns {
+            Some(columns) => columns.get(column).copied().flatten(),
+            None => Some(column),
+        }
+    }
+
+    /// All rows of a column, dead ones too.
+    pub(crate) fn column(&self, column: usize) -> Result<ArrayRef> {
+        let field = self.0.schema.fields().get(column).ok_or_else(missing)?;
+        match self.body_column(column) {
+            Some(column) => self.0.body.values.column(column),
+            None => Ok(new_null_array(field.data_type(), usize::try_from(self.ids().count()).unwrap_or_default())),
+        }
+    }
+
+    /// This part with other rows deleted.
+    pub(crate) fn with_deleted(&self, deleted: RoaringBitmap) -> Self {
+        Self(Arc::new(Inner {
+            body: self.0.body.clone(),
+            deleted: (!deleted.is_empty()).then(|| Arc::new(deleted)),
+            columns: self.0.columns.clone(),
+            schema: self.0.schema.clone(),
+        }))
+    }
+
+    /// This part seen through another schema: for each new column the old one.
+    pub(crate) fn with_columns(&self, schema: SchemaRef, columns: &[Option<usize>]) -> Self {
+        let columns = columns.iter().map(|old| old.and_then(|old| self.body_column(old))).collect();
+        Self(Arc::new(Inner {
+            body: self.0.body.clone(),
+            deleted: self.0.deleted.clone(),
+            columns: Some(columns),
+            schema,
+        }))
+    }
+
+    fn live(&self) -> Option<BooleanArray> {
+        let deleted = self.deleted()?;
+        let count = usize::try_from(self.ids().count()).unwrap_or_default();
+        let mut live = arrow::array::BooleanBufferBuilder::new(count);
+        live.append_n(count, true);
+        for position in deleted {
+            live.set_bit(position as usize, false);
+        }
+        let live: BooleanBuffer = live.finish();
+        Some(BooleanArray::new(live, None))
+    }
+}
+
+/// An error of Arrow's that is neither the user's nor the disk's fault.
+pub(crate) fn from_arrow(source: arrow::error::ArrowError) -> Error {
+    Error::new(codes::INTERNAL, format!("rows cannot be put together: {source}"))
+}

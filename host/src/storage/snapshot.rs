@@ -1,0 +1,109 @@
+//! What readers see: one version of everything, for as long as they hold it. It refuses to change.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+
+use super::ROWS_PER_GROUP;
+use super::part::Part;
+use super::spec::{TableId, TableSpec};
+use super::state::State;
+use super::table::Table;
+use crate::error::{Error, Result, codes};
+
+/// One immutable version of a database. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    state: Arc<State>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+
+    /// The version that this is, or upon which the transaction stands that this belongs to.
+    pub fn version(&self) -> u64 {
+        self.state.version
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &[u8]) -> Option<Bytes> {
+        self.state.entries.get(key).map(|entry| entry.value.clone())
+    }
+
+    /// All keys that begin with `prefix`, in ascending order, with their values.
+    pub fn scan(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {
+        let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
+        self.state
+            .entries
+            .range::<[u8], _>(from)
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(key, entry)| (key.clone(), entry.value.clone()))
+            .collect()
+    }
+
+    /// A table as it is in this version.
+    ///
+    /// # Errors
+    /// `NO_TABLE` if it is not there.
+    pub fn table(&self, table: TableId) -> Result<TableView> {
+        let table = self.state.tables.get(&table).cloned();
+        let table = table.ok_or_else(|| Error::new(codes::NO_TABLE, "the table is not there any more"))?;
+        Ok(TableView { table })
+    }
+}
+
+/// One version of a table: what a scan reads. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct TableView {
+    table: Arc<Table>,
+}
+
+impl TableView {
+    /// Its columns and keys.
+    pub fn spec(&self) -> &TableSpec {
+        &self.table.spec
+    }
+
+    /// Live rows.
+    pub fn rows(&self) -> u64 {
+        self.table.rows
+    }
+
+    /// A number that changes if and only if the table's rows or columns changed.
+    pub fn version(&self) -> u64 {
+        self.table.version
+    }
+
+    /// Row groups of segments, logged runs and a transaction's own rows, in the order of their row ids.
+    pub fn parts(&self) -> &[Part] {
+        &self.table.parts
+    }
+
+    /// The ids of the rows that have these values in the columns of a key: one answer for each row of `values`, whose
+    /// columns come in the order of the key. A null is never found.
+    ///
+    /// # Errors
+    /// `NO_OBJECT` for a key that the table does not have, `TYPE` for values of other types, `CORRUPT` on damage.
+    pub fn find(&self, key: usize, values: &RecordBatch) -> Result<Vec<Option<u64>>> {
+        let encoder = self.table.keys.get(key);
+        let encoder = encoder.ok_or_else(|| Error::new(codes::NO_OBJECT, format!("the table has no key {key}")))?;
+        let mut found = Vec::with_capacity(values.num_rows());
+        for start in (0..values.num_rows()).step_by(ROWS_PER_GROUP) {
+            let slice = values.slice(start, ROWS_PER_GROUP.min(values.num_rows() - start));
+            let keys = encoder.encode(slice.columns().to_vec())?;
+            found.extend(self.table.find(encoder, &keys, 0)?);
+        }
+        Ok(found)
+    }
+
+    /// The rows with these ids, in this order, in the given columns: for what `find` found.
+    ///
+    /// # Errors
+    /// `NO_OBJECT` if a row is not there, `CORRUPT` on damage.
+    pub fn fetch(&self, rows: &[u64], columns: &[usize]) -> Result<RecordBatch> {
+        self.table.fetch(rows, columns)
+    }
+}

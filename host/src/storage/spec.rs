@@ -1,0 +1,121 @@
+//! What callers hand in and get back: table specifications, options, facts. It holds data and judges specifications,
+//! and refuses to touch a file.
+
+use std::path::PathBuf;
+
+use arrow::datatypes::SchemaRef;
+use arrow::row::{RowConverter, SortField};
+
+use crate::error::{Error, Result, codes};
+
+/// A table's number: unique for ever within a database, also across processes that create tables at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId(pub u64);
+
+impl TableId {
+    /// A number that nobody else has: 41 bits of time and 22 of chance, so that concurrent `CREATE TABLE`s never
+    /// wait for, or conflict with, each other.
+    pub(crate) fn fresh() -> Self {
+        let ulid = ulid::Ulid::generate();
+        let chance = u64::try_from(ulid.random() & 0x3f_ffff).unwrap_or_default();
+        Self((ulid.timestamp_ms() << 22 | chance) & (u64::MAX >> 1))
+    }
+}
+
+/// Columns whose values are unique among the rows in which none of them is null.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The name of the constraint.
+    pub name: String,
+    /// Indexes of columns, in the order of the key.
+    pub columns: Vec<usize>,
+    /// Whether it is the primary key; storage enforces both kinds alike.
+    pub primary: bool,
+}
+
+/// What a table looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSpec {
+    /// Its columns; any Arrow type.
+    pub schema: SchemaRef,
+    /// Its unique keys; the first ones are the cheapest to look up.
+    pub keys: Vec<Key>,
+}
+
+impl TableSpec {
+    /// Refuses a key that names no column, or one whose type has no order.
+    pub(crate) fn validate(&self) -> Result<()> {
+        for key in &self.keys {
+            let fields = key
+                .columns
+                .iter()
+                .map(|&column| {
+                    let field = self.schema.fields().get(column);
+                    field.map(|field| SortField::new(field.data_type().clone())).ok_or_else(|| {
+                        Error::new(codes::NO_COLUMN, format!("key `{}` names column {column}, which is not there", key.name))
+                    })
+                })
+                .collect::<Result<Vec<_>>>()?;
+            if fields.is_empty() || !RowConverter::supports_fields(&fields) {
+                return Err(Error::new(codes::TYPE, format!("key `{}` cannot be built on columns of these types", key.name)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How to open a database.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Create the database if nothing is there.
+    pub create: bool,
+    /// Refuse every write.
+    pub read_only: bool,
+    /// The log is turned into segments and a manifest when it grows past this.
+    pub wal_bytes_max: u64,
+    /// At the last close in this process the log is folded in if it is larger than this; a smaller one is quicker to
+    /// read again than to fold in.
+    pub close_wal_bytes_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { create: true, read_only: false, wal_bytes_max: 64 << 20, close_wal_bytes_max: 1 << 20 }
+    }
+}
+
+/// Facts about an open database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// Where it lies; `None` in memory.
+    pub path: Option<PathBuf>,
+    /// The database's ULID.
+    pub id: String,
+    /// The version of the file format.
+    pub format: u32,
+    /// The newest version.
+    pub version: u64,
+    /// Number of tables.
+    pub tables: u64,
+    /// Live rows in all tables.
+    pub rows: u64,
+    /// Entries of the key-value space.
+    pub entries: u64,
+    /// Segment files in use.
+    pub segments: u64,
+    /// Their bytes.
+    pub segment_bytes: u64,
+    /// Bytes in the log.
+    pub wal_bytes: u64,
+    /// Number of the newest manifest; 0 before the first checkpoint.
+    pub manifest: u64,
+}
+
+/// Something that `check` found to be wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file, relative to the database.
+    pub file: String,
+    /// What is wrong with it: a lowercase phrase.
+    pub problem: String,
+}

@@ -1,0 +1,317 @@
+//! A table as an immutable value with structural sharing: its specification and its parts in the order of row ids.
+//! It finds rows by id and by key and makes the next value; it refuses to know who asks, transaction or recovery.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_empty_array};
+use arrow::compute::{concat_batches, interleave};
+use arrow::datatypes::{DataType, SchemaRef};
+use roaring::{RoaringBitmap, RoaringTreemap};
+
+use super::ROWS_PER_GROUP;
+use super::keys::{EncodedKeys, KeyEncoder, KeyIndex, KeyIndexes};
+use super::part::{Body, Part, Values, from_arrow};
+use super::rows::RowIds;
+use super::spec::{TableId, TableSpec};
+use crate::error::{Error, Result, codes};
+
+/// So many small runs of like size are merged into one: each row is copied once per level, and a table has a
+/// logarithmic number of runs.
+const RUNS_PER_LEVEL: usize = 8;
+
+/// One version of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) id: TableId,
+    pub(crate) spec: Arc<TableSpec>,
+    pub(crate) keys: Arc<[KeyEncoder]>,
+    /// Changes with the specification.
+    pub(crate) spec_version: u64,
+    /// Changes with the rows or the specification.
+    pub(crate) version: u64,
+    /// The id that the next row gets.
+    pub(crate) next_row: u64,
+    /// Live rows.
+    pub(crate) rows: u64,
+    /// Ascending and disjoint by row id.
+    pub(crate) parts: Arc<Vec<Part>>,
+}
+
+impl Table {
+    pub(crate) fn new(id: TableId, spec: Arc<TableSpec>, version: u64) -> Result<Self> {
+        let keys = encoders(&spec)?;
+        Ok(Self { id, spec, keys, spec_version: version, version, next_row: 0, rows: 0, parts: Arc::default() })
+    }
+
+    /// The same rows under another specification.
+    pub(crate) fn alter(&mut self, spec: Arc<TableSpec>, columns: &[Option<usize>]) -> Result<()> {
+        self.keys = encoders(&spec)?;
+        self.parts = Arc::new(self.parts.iter().map(|part| part.with_columns(spec.schema.clone(), columns)).collect());
+        self.spec = spec;
+        Ok(())
+    }
+
+    /// Puts rows at the end, cut into row groups; `indexes` has what is known of the keys if it is one group.
+    pub(crate) fn append(&mut self, batch: &RecordBatch, indexes: Vec<(Box<[usize]>, Arc<KeyIndex>)>) -> Result<()> {
+        let mut indexes = Some(indexes).filter(|_| batch.num_rows() <= ROWS_PER_GROUP);
+        for start in (0..batch.num_rows()).step_by(ROWS_PER_GROUP) {
+            let slice = batch.slice(start, ROWS_PER_GROUP.min(batch.num_rows() - start));
+            let body = Body {
+                ids: RowIds::range(self.next_row, slice.num_rows()),
+                values: Values::memory(slice),
+                keys: KeyIndexes::new(indexes.take().unwrap_or_default()),
+            };
+            self.push(Part::new(body, self.spec.schema.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a part at the end, whose ids must follow the others.
+    pub(crate) fn push(&mut self, part: Part) -> Result<()> {
+        self.rows += part.rows() as u64;
+        self.next_row = self.next_row.max(part.ids().last().map_or(0, |last| last + 1));
+        let parts = Arc::make_mut(&mut self.parts);
+        parts.push(part);
+        merge_tail(parts, &self.spec.schema)
+    }
+
+    /// Deletes rows; those that are not there or dead already do not count.
+    pub(crate) fn delete(&mut self, ids: impl IntoIterator<Item = u64>) -> u64 {
+        let mut deleted = 0;
+        let mut emptied = false;
+        let mut current: Option<(usize, RoaringBitmap)> = None;
+        let parts = Arc::make_mut(&mut self.parts);
+        let mut flush = |parts: &mut Vec<Part>, current: &mut Option<(usize, RoaringBitmap)>| {
+            if let Some((index, positions)) = current.take() {
+                parts[index] = parts[index].with_deleted(positions);
+                emptied |= parts[index].rows() == 0;
+            }
+        };
+        for id in ids {
+            let Some(index) = locate(parts, id) else { continue };
+            let Some(position) = parts[index].ids().position(id) else { continue };
+            if current.as_ref().is_none_or(|(at, _)| *at != index) {
+                flush(parts, &mut current);
+                current = Some((index, parts[index].deleted().cloned().unwrap_or_default()));
+            }
+            if let Some((_, positions)) = &mut current {
+                deleted += u64::from(positions.insert(position));
+            }
+        }
+        flush(parts, &mut current);
+        if emptied {
+            parts.retain(|part| part.rows() > 0);
+        }
+        self.rows -= deleted;
+        deleted
+    }
+
+    /// Whether a row with this id is there and not deleted.
+    pub(crate) fn is_live(&self, id: u64) -> bool {
+        locate(&self.parts, id).is_some_and(|index| {
+            let part = &self.parts[index];
+            part.ids().position(id).is_some_and(|position| part.is_live(position))
+        })
+    }
+
+    /// Which of these ids are not live.
+    pub(crate) fn first_dead(&self, ids: &RoaringTreemap) -> Option<u64> {
+        ids.iter().find(|&id| !self.is_live(id))
+    }
+
+    /// Finds rows by a key, among parts that may hold ids from `from` on.
+    pub(crate) fn find(&self, key: &KeyEncoder, keys: &EncodedKeys, from: u64) -> Result<Vec<Option<u64>>> {
+        let mut found = vec![None; keys.len()];
+        for part in self.parts.iter().rev().take_while(|part| part.ids().last().is_some_and(|last| last >= from)) {
+            key.find(part, keys, &mut found, |id| id >= from)?;
+        }
+        Ok(found)
+    }
+
+    /// Refuses rows of which one has a key that is taken; otherwise returns what it learnt of their keys.
+    pub(crate) fn check_unique(&self, batch: &RecordBatch) -> Result<Vec<(Box<[usize]>, Arc<KeyIndex>)>> {
+        let mut indexes: Vec<(Box<[usize]>, Arc<KeyIndex>)> = Vec::with_capacity(self.keys.len());
+        for key in self.keys.iter() {
+            let values = key.key.columns.iter().map(|&column| batch.column(column).clone()).collect();
+            let keys = key.encode(values)?;
+            let range = keys.range();
+            let taken = match keys.duplicate(&range) {
+                Some(position) => Some(position),
+                None => self.find(key, &keys, 0)?.iter().position(Option::is_some),
+            };
+            if let Some(position) = taken {
+                return Err(key.violation(&self.spec.schema, &keys, position));
+            }
+            indexes.push((key.key.columns.as_slice().into(), Arc::new(keys.into_index(range))));
+        }
+        Ok(indexes)
+    }
+
+    /// What there is to know of the keys of rows that are known to be unique.
+    pub(crate) fn learn_keys(&self, batch: &RecordBatch) -> Result<Vec<(Box<[usize]>, Arc<KeyIndex>)>> {
+        if batch.num_rows() > ROWS_PER_GROUP {
+            return Ok(Vec::new());
+        }
+        let learn = |key: &KeyEncoder| {
+            let keys = key.encode(key.key.columns.iter().map(|&column| batch.column(column).clone()).collect())?;
+            let range = keys.range();
+            Ok((key.key.columns.as_slice().into(), Arc::new(keys.into_index(range))))
+        };
+        self.keys.iter().map(learn).collect()
+    }
+
+    /// The rows with these ids, in this order.
+    pub(crate) fn fetch(&self, rows: &[u64], columns: &[usize]) -> Result<RecordBatch> {
+        let gone = || Error::new(codes::NO_OBJECT, "a row is not there any more");
+        let mut parts: Vec<usize> = Vec::new();
+        let mut places = Vec::with_capacity(rows.len());
+        for &id in rows {
+            let part = locate(&self.parts, id).ok_or_else(gone)?;
+            let position = self.parts[part].ids().position(id).filter(|&at| self.parts[part].is_live(at));
+            let at = parts.iter().rposition(|&known| known == part).unwrap_or_else(|| {
+                parts.push(part);
+                parts.len() - 1
+            });
+            places.push((at, position.ok_or_else(gone)? as usize));
+        }
+        let schema: SchemaRef = Arc::new(self.spec.schema.project(columns).map_err(from_arrow)?);
+        let mut arrays = Vec::with_capacity(columns.len());
+        for (&column, field) in columns.iter().zip(schema.fields()) {
+            let sources = parts.iter().map(|&part| self.parts[part].column(column)).collect::<Result<Vec<_>>>()?;
+            let sources: Vec<&dyn Array> = sources.iter().map(|source| source.as_ref()).collect();
+            arrays.push(match sources.is_empty() {
+                true => new_empty_array(field.data_type()),
+                false => interleave(&sources, &places).map_err(from_arrow)?,
+            });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        RecordBatch::try_new_with_options(schema, arrays, &options).map_err(from_arrow)
+    }
+
+    /// Whether a live row is null in a column.
+    pub(crate) fn has_null(&self, column: usize) -> Result<bool> {
+        for part in self.parts.iter() {
+            if part.read(&[column])?.column(0).logical_null_count() > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Refuses a table in which two live rows have the same key: for keys that are added later.
+    pub(crate) fn check_all_unique(&self) -> Result<()> {
+        let mut seen = Self { parts: Arc::default(), rows: 0, next_row: 0, ..self.clone() };
+        let all: Vec<usize> = (0..self.spec.schema.fields().len()).collect();
+        for part in self.parts.iter() {
+            let batch = part.read(&all)?;
+            let indexes = seen.check_unique(&batch)?;
+            seen.append(&batch, indexes)?;
+        }
+        Ok(())
+    }
+
+    /// Rows in the table's own schema, or an error that says what does not fit.
+    pub(crate) fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let schema = &self.spec.schema;
+        if batch.num_columns() != schema.fields().len() {
+            return Err(Error::new(
+                codes::TYPE,
+                format!("the table has {} columns, not {}", schema.fields().len(), batch.num_columns()),
+            ));
+        }
+        for (field, column) in schema.fields().iter().zip(batch.columns()) {
+            if field.data_type() != column.data_type() {
+                return Err(Error::new(
+                    codes::TYPE,
+                    format!("column `{}` is {}, not {}", field.name(), field.data_type(), column.data_type()),
+                ));
+            }
+            if !field.is_nullable() && column.logical_null_count() > 0 {
+                return Err(Error::new(codes::NOT_NULL, format!("column `{}` must not be null", field.name())));
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options).map_err(from_arrow)
+    }
+}
+
+fn encoders(spec: &TableSpec) -> Result<Arc<[KeyEncoder]>> {
+    spec.keys.iter().map(|key| KeyEncoder::new(&spec.schema, key)).collect()
+}
+
+/// The part in which a row with this id would be.
+pub(crate) fn locate(parts: &[Part], id: u64) -> Option<usize> {
+    let index = parts.partition_point(|part| part.ids().last().is_some_and(|last| last < id));
+    parts.get(index).filter(|part| part.ids().first().is_some_and(|first| first <= id)).map(|_| index)
+}
+
+/// Merges the runs at the end while enough of them are of like size.
+fn merge_tail(parts: &mut Vec<Part>, schema: &SchemaRef) -> Result<()> {
+    loop {
+        let Some(last) = parts.last() else { return Ok(()) };
+        let level = level(last);
+        let own = last.ids().first() >= Some(super::PROVISIONAL);
+        let like = parts
+            .iter()
+            .rev()
+            .take_while(|part| {
+                part.is_memory() && self::level(part) <= level && (part.ids().first() >= Some(super::PROVISIONAL)) == own
+            })
+            .count();
+        let rows: usize = parts[parts.len() - like..].iter().map(Part::rows).sum();
+        if like < RUNS_PER_LEVEL || rows > ROWS_PER_GROUP {
+            return Ok(());
+        }
+        let tail = parts.split_off(parts.len() - like);
+        parts.push(merge(&tail, schema)?);
+    }
+}
+
+fn level(part: &Part) -> u32 {
+    part.rows().max(1).ilog2() / RUNS_PER_LEVEL.ilog2()
+}
+
+/// One run of the live rows of several.
+fn merge(runs: &[Part], schema: &SchemaRef) -> Result<Part> {
+    let all: Vec<usize> = (0..schema.fields().len()).collect();
+    let batches = runs.iter().map(|run| run.read(&all)).collect::<Result<Vec<_>>>()?;
+    let batch = compact(&concat_batches(schema, &batches).map_err(from_arrow)?)?;
+    let ids = RowIds::collect(runs.iter().flat_map(Part::live_ids));
+    let body = Body { ids, values: Values::memory(batch), keys: KeyIndexes::new(merged_ranges(runs)) };
+    Ok(Part::new(body, schema.clone()))
+}
+
+/// What follows for the keys of rows that stood in these parts, one after the other.
+pub(crate) fn merged_ranges(runs: &[Part]) -> Vec<(Box<[usize]>, Arc<KeyIndex>)> {
+    let plain = runs.iter().all(|run| run.columns().is_none());
+    let mut known = runs.iter().map(|run| run.body().keys.ranges());
+    let Some(first) = known.next().filter(|_| plain) else { return Vec::new() };
+    let known: Vec<_> = known.collect();
+    let chain = |columns: &[usize], range: super::keys::KeyRange| {
+        known.iter().try_fold(range, |range, next| {
+            next.iter().find(|(of, _)| **of == *columns).map(|(_, next)| range.then(next))
+        })
+    };
+    first
+        .into_iter()
+        .filter_map(|(columns, range)| {
+            let range = chain(&columns, range)?;
+            Some((columns, Arc::new(KeyIndex::with_range(range))))
+        })
+        .collect()
+}
+
+/// Drops what views point to without need: merged views would otherwise keep every buffer of every run.
+pub(crate) fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
+    let columns: Vec<ArrayRef> = batch
+        .columns()
+        .iter()
+        .map(|column| match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()) as ArrayRef,
+            _ => column.clone(),
+        })
+        .collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(batch.schema(), columns, &options).map_err(from_arrow)
+}

@@ -1,0 +1,380 @@
+//! Transactions: a private next state over a snapshot, and at commit the operations that lead there. Reads within one
+//! see its own changes, because they read that private state. It refuses to write files: the store does.
+//!
+//! The isolation is snapshot isolation. The first committer wins: a transaction fails with `CONFLICT` when a row that
+//! it deletes, a key that it inserts, an entry that it writes or a table that it alters was changed by another that
+//! committed since it began. Two transactions that read what the other writes may both commit (write skew).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use roaring::RoaringTreemap;
+
+use super::PROVISIONAL;
+use super::ROWS_PER_GROUP;
+use super::record::Operation;
+use super::snapshot::Snapshot;
+use super::spec::{TableId, TableSpec};
+use super::state::{Entry, State};
+use super::store::Store;
+use super::table::{Table, compact};
+use crate::error::{Error, Result, codes};
+
+/// Versions of tables that only their transaction sees; no other table ever has the same.
+static PRIVATE_VERSION: AtomicU64 = AtomicU64::new(PROVISIONAL);
+
+/// A unit of change with a stable view. Dropped without `commit`, it leaves no trace.
+#[derive(Debug)]
+pub struct Transaction {
+    store: Store,
+    base: Arc<State>,
+    changes: Mutex<Changes>,
+    read_only: AtomicBool,
+}
+
+/// A place within a transaction to which it can go back.
+#[derive(Clone, Debug)]
+pub struct Savepoint(Changes);
+
+/// What a transaction did. Cloning is cheap: that is a savepoint.
+#[derive(Clone, Debug)]
+struct Changes {
+    /// The base with the changes made; own rows have provisional ids.
+    state: Arc<State>,
+    tables: Arc<BTreeMap<TableId, Touched>>,
+    entries: Arc<BTreeMap<Bytes, Option<Bytes>>>,
+}
+
+/// What a transaction did to a table.
+#[derive(Clone, Debug, Default)]
+struct Touched {
+    created: bool,
+    dropped: bool,
+    /// For each column now the one of the base.
+    altered: Option<Vec<Option<usize>>>,
+    /// Rows of the base that are deleted.
+    deleted: Arc<RoaringTreemap>,
+}
+
+impl Transaction {
+    pub(crate) fn new(store: Store, base: Arc<State>, read_only: bool) -> Self {
+        let changes = Changes { state: base.clone(), tables: Arc::default(), entries: Arc::default() };
+        Self { store, base, changes: Mutex::new(changes), read_only: AtomicBool::new(read_only) }
+    }
+
+    /// What this transaction sees now, its own changes included.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.changes().state.clone())
+    }
+
+    /// Whether it refuses to write.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
+
+    /// Makes it refuse to write, or allows it again; a database opened read-only stays so.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.read_only.store(read_only || self.store.is_read_only(), Ordering::Relaxed);
+    }
+
+    /// Makes a table.
+    ///
+    /// # Errors
+    /// `TYPE` or `NO_COLUMN` for an impossible key, `READ_ONLY`.
+    pub fn create_table(&self, spec: TableSpec) -> Result<TableId> {
+        let mut changes = self.writable()?;
+        spec.validate()?;
+        let id = TableId::fresh();
+        let table = Table::new(id, Arc::new(spec), private_version())?;
+        Arc::make_mut(&mut changes.state).tables.insert_mut(id, Arc::new(table));
+        Arc::make_mut(&mut changes.tables).insert(id, Touched { created: true, ..Touched::default() });
+        Ok(id)
+    }
+
+    /// Drops a table.
+    ///
+    /// # Errors
+    /// `NO_TABLE`, `READ_ONLY`.
+    pub fn drop_table(&self, table: TableId) -> Result<()> {
+        let mut changes = self.writable()?;
+        if !Arc::make_mut(&mut changes.state).tables.remove_mut(&table) {
+            return Err(no_table());
+        }
+        let touched = Arc::make_mut(&mut changes.tables);
+        if touched.get(&table).is_some_and(|touched| touched.created) {
+            touched.remove(&table);
+        } else {
+            touched.entry(table).or_default().dropped = true;
+        }
+        Ok(())
+    }
+
+    /// Gives a table another specification; `columns` has for each new column the old one, or `None` for a new column,
+    /// which is null in the rows that are there.
+    ///
+    /// # Errors
+    /// `TYPE` when a column would change its type, `NOT_NULL`, `UNIQUE` when rows break a new key, `READ_ONLY`.
+    pub fn alter_table(&self, table: TableId, spec: TableSpec, columns: Vec<Option<usize>>) -> Result<()> {
+        let mut changes = self.writable()?;
+        spec.validate()?;
+        let mut next = Table::clone(changes.state.tables.get(&table).ok_or_else(no_table)?);
+        check_columns(&next, &spec, &columns)?;
+        let old_keys: Vec<_> = next.spec.keys.iter().map(|key| &key.columns).cloned().collect();
+        next.alter(Arc::new(spec), &columns)?;
+        let is_old = |key: &super::spec::Key| {
+            let old: Option<Vec<usize>> = key.columns.iter().map(|&column| columns[column]).collect();
+            old.is_some_and(|old| old_keys.contains(&old))
+        };
+        if !next.spec.keys.iter().all(is_old) {
+            next.check_all_unique()?;
+        }
+        let touched = Arc::make_mut(&mut changes.tables).entry(table).or_default();
+        touched.altered = Some(match touched.altered.take() {
+            Some(before) => columns.iter().map(|column| column.and_then(|column| before[column])).collect(),
+            None => columns,
+        });
+        changes.replace(next);
+        Ok(())
+    }
+
+    /// Adds rows, which later reads of this transaction see.
+    ///
+    /// # Errors
+    /// `TYPE`, `NOT_NULL` and `UNIQUE` when they do not fit; nothing of `batch` is added then.
+    pub fn append(&self, table: TableId, batch: RecordBatch) -> Result<()> {
+        let mut changes = self.writable()?;
+        let mut next = Table::clone(changes.state.tables.get(&table).ok_or_else(no_table)?);
+        let batch = compact(&next.conform(&batch)?)?;
+        next.next_row = next.next_row.max(PROVISIONAL);
+        for start in (0..batch.num_rows()).step_by(ROWS_PER_GROUP) {
+            let slice = batch.slice(start, ROWS_PER_GROUP.min(batch.num_rows() - start));
+            let indexes = next.check_unique(&slice)?;
+            next.append(&slice, indexes)?;
+        }
+        if batch.num_rows() > 0 {
+            changes.touch(table);
+            changes.replace(next);
+        }
+        Ok(())
+    }
+
+    /// Deletes rows by their ids and says how many there were; those that are not there do not count.
+    ///
+    /// # Errors
+    /// `NO_TABLE`, `READ_ONLY`.
+    pub fn delete(&self, table: TableId, rows: &[u64]) -> Result<u64> {
+        let mut changes = self.writable()?;
+        let mut next = Table::clone(changes.state.tables.get(&table).ok_or_else(no_table)?);
+        let mut ids = rows.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.retain(|&id| next.is_live(id));
+        let deleted = next.delete(ids.iter().copied());
+        if deleted > 0 {
+            let of_base = Arc::make_mut(&mut changes.touch(table).deleted);
+            of_base.extend(ids.into_iter().take_while(|&id| id < PROVISIONAL));
+            changes.replace(next);
+        }
+        Ok(deleted)
+    }
+
+    /// Sets a key of the key-value space.
+    ///
+    /// # Errors
+    /// `READ_ONLY`.
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        let mut changes = self.writable()?;
+        let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        let version = changes.state.version;
+        let entry = Entry { value: value.clone(), version };
+        Arc::make_mut(&mut changes.state).entries.insert_mut(key.clone(), entry);
+        Arc::make_mut(&mut changes.entries).insert(key, Some(value));
+        Ok(())
+    }
+
+    /// Removes a key of the key-value space, if it is there.
+    ///
+    /// # Errors
+    /// `READ_ONLY`.
+    pub fn remove(&self, key: &[u8]) -> Result<()> {
+        let mut changes = self.writable()?;
+        if Arc::make_mut(&mut changes.state).entries.remove_mut(key) {
+            Arc::make_mut(&mut changes.entries).insert(Bytes::copy_from_slice(key), None);
+        }
+        Ok(())
+    }
+
+    /// Marks this moment.
+    pub fn savepoint(&self) -> Savepoint {
+        Savepoint(self.changes().clone())
+    }
+
+    /// Undoes what was done since a savepoint of this transaction; the savepoint stays valid.
+    ///
+    /// # Errors
+    /// None today; it may have to touch files one day.
+    pub fn rollback_to(&self, savepoint: &Savepoint) -> Result<()> {
+        *self.changes() = savepoint.0.clone();
+        Ok(())
+    }
+
+    /// Makes the changes durable and visible to all, and returns the new version: the old one if nothing changed.
+    ///
+    /// # Errors
+    /// `CONFLICT` when another transaction was first; `IO`, `NO_SPACE`, `POISONED` when the log cannot be written.
+    pub fn commit(self) -> Result<u64> {
+        let changes = self.changes().clone();
+        if changes.tables.is_empty() && changes.entries.is_empty() {
+            return Ok(self.base.version);
+        }
+        self.store.commit(&self.base, &Work(changes))
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writable(&self) -> Result<MutexGuard<'_, Changes>> {
+        if self.is_read_only() {
+            return Err(Error::new(codes::READ_ONLY, "the transaction is read-only"));
+        }
+        Ok(self.changes())
+    }
+}
+
+impl Changes {
+    fn touch(&mut self, table: TableId) -> &mut Touched {
+        Arc::make_mut(&mut self.tables).entry(table).or_default()
+    }
+
+    fn replace(&mut self, mut table: Table) {
+        table.version = private_version();
+        Arc::make_mut(&mut self.state).tables.insert_mut(table.id, Arc::new(table));
+    }
+}
+
+/// What a transaction wants to commit.
+pub(crate) struct Work(Changes);
+
+impl Work {
+    /// Refuses what does not fit what others committed since `base`.
+    pub(crate) fn validate(&self, base: &State, head: &State) -> Result<()> {
+        for (id, touched) in self.0.tables.iter() {
+            if touched.created {
+                continue;
+            }
+            let (Some(base), Some(head)) = (base.tables.get(id), head.tables.get(id)) else {
+                return Err(conflict("dropped a table that this one changes"));
+            };
+            if base.spec_version != head.spec_version {
+                return Err(conflict("altered a table that this one changes"));
+            }
+            if touched.dropped || base.version == head.version {
+                continue;
+            }
+            let own = self.0.state.tables.get(id);
+            if touched.altered.is_some() && own.is_some_and(|own| own.spec.keys != base.spec.keys) {
+                return Err(conflict("changed a table to which this one adds a key"));
+            }
+            if head.first_dead(&touched.deleted).is_some() {
+                return Err(conflict("changed a row that this one changes"));
+            }
+            if let Some(own) = own {
+                check_new_keys(own, base, head)?;
+            }
+        }
+        for key in self.0.entries.keys() {
+            let stamp = |state: &State| state.entries.get(key).map(|entry| entry.version);
+            if stamp(base) != stamp(head) {
+                return Err(conflict("changed an entry that this one changes"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The operations that lead from the base, or from a later state for which `validate` holds, to what was wanted.
+    pub(crate) fn operations(&self) -> Result<Vec<Operation>> {
+        let mut operations = Vec::new();
+        for (&table, touched) in self.0.tables.iter() {
+            if touched.dropped {
+                operations.push(Operation::DropTable { table });
+                continue;
+            }
+            let own = self.0.state.tables.get(&table).ok_or_else(no_table)?;
+            if touched.created {
+                operations.push(Operation::CreateTable { table, spec: own.spec.clone() });
+            } else if let Some(columns) = &touched.altered {
+                operations.push(Operation::AlterTable { table, spec: own.spec.clone(), columns: columns.clone() });
+            }
+            if !touched.deleted.is_empty() {
+                operations.push(Operation::Delete { table, rows: touched.deleted.clone() });
+            }
+            let all: Vec<usize> = (0..own.spec.schema.fields().len()).collect();
+            for part in own.parts.iter().filter(|part| part.ids().first() >= Some(PROVISIONAL)) {
+                operations.push(Operation::Append { table, batch: part.read(&all)? });
+            }
+        }
+        for (key, value) in self.0.entries.iter() {
+            operations.push(match value {
+                Some(value) => Operation::Put { key: key.clone(), value: value.clone() },
+                None => Operation::Remove { key: key.clone() },
+            });
+        }
+        Ok(operations)
+    }
+}
+
+/// Refuses own rows whose keys others inserted since the base. Rows that others inserted have ids from the base's next
+/// one on, so that only those are looked at.
+fn check_new_keys(own: &Table, base: &Table, head: &Table) -> Result<()> {
+    for key in head.keys.iter() {
+        for part in own.parts.iter().filter(|part| part.ids().first() >= Some(PROVISIONAL)) {
+            let batch = part.read(&key.key.columns)?;
+            let keys = key.encode(batch.columns().to_vec())?;
+            if head.find(key, &keys, base.next_row)?.iter().any(Option::is_some) {
+                return Err(conflict(&format!("inserted a row with the same key `{}`", key.key.name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_columns(old: &Table, spec: &TableSpec, columns: &[Option<usize>]) -> Result<()> {
+    let fields = spec.schema.fields();
+    if columns.len() != fields.len() {
+        return Err(Error::new(codes::TYPE, format!("{} columns for {} fields", columns.len(), fields.len())));
+    }
+    for (field, &column) in fields.iter().zip(columns) {
+        let misfit = |code, what: &str| Error::new(code, format!("column `{}` {what}", field.name()));
+        match column {
+            Some(column) => {
+                let before = old.spec.schema.fields().get(column);
+                let before = before.ok_or_else(|| misfit(codes::NO_COLUMN, "comes from one that is not there"))?;
+                if before.data_type() != field.data_type() {
+                    return Err(misfit(codes::TYPE, &format!("would change from {}", before.data_type())));
+                }
+                if before.is_nullable() && !field.is_nullable() && old.has_null(column)? {
+                    return Err(misfit(codes::NOT_NULL, "has nulls"));
+                }
+            }
+            None if !field.is_nullable() && old.rows > 0 => return Err(misfit(codes::NOT_NULL, "would be null")),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn private_version() -> u64 {
+    PRIVATE_VERSION.fetch_add(1, Ordering::Relaxed)
+}
+
+fn no_table() -> Error {
+    Error::new(codes::NO_TABLE, "the table is not there any more")
+}
+
+fn conflict(what: &str) -> Error {
+    Error::new(codes::CONFLICT, format!("another transaction {what}")).help("run the transaction again")
+}
