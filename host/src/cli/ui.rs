@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::format::{Format, Screen};
 use super::progress::Progress;
@@ -153,19 +153,26 @@ impl Ui {
         Ok(())
     }
 
-    /// Writes one JSON object: as it is in json and jsonl, as `name  value` lines otherwise.
+    /// Writes facts about one thing: a JSON object in json and jsonl, `name  value` lines for people, rows otherwise.
     ///
     /// # Errors
     /// As [`Ui::rows`].
-    pub fn object(&self, object: &Value) -> Result<()> {
-        match (self.format(), object) {
-            (Format::Json | Format::Jsonl, _) => self.say(&object.to_string()),
-            (_, Value::Object(fields)) => {
-                let pairs: Vec<Value> =
-                    fields.iter().map(|(name, value)| serde_json::json!({"name": name, "value": text_of(value)})).collect();
-                self.objects(&["name", "value"], &pairs)?;
+    pub fn facts(&self, facts: &[(&str, Value)]) -> Result<()> {
+        match self.format() {
+            Format::Json | Format::Jsonl => {
+                let fields: Vec<String> = facts.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+                self.say(&format!("{{{}}}", fields.join(",")));
             }
-            _ => self.say(&object.to_string()),
+            Format::Table => {
+                let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+                for (name, value) in facts {
+                    self.say(&format!("{name:<width$}  {}", text_of(value).unwrap_or_default()));
+                }
+            }
+            _ => {
+                let text = |(name, value): &(&str, Value)| json!({"name": name, "value": text_of(value)});
+                self.objects(&["name", "value"], &facts.iter().map(text).collect::<Vec<_>>())?;
+            }
         }
         Ok(())
     }
