@@ -107,10 +107,10 @@ impl Error {
         self
     }
 
-    /// Moves the place, for text that was cut out of a longer one.
+    /// Moves it elsewhere, or nowhere: what knew the place only within a statement is told the whole text's.
     #[must_use]
-    pub fn map_place(mut self, change: impl FnOnce(Place) -> Place) -> Self {
-        self.0.place = self.0.place.map(change);
+    pub(crate) fn replace_place(mut self, place: Option<Place>) -> Self {
+        self.0.place = place;
         self
     }
 

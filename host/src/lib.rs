@@ -5,8 +5,13 @@ pub mod telemetry;
 
 pub mod storage;
 
+pub mod catalog;
+pub mod sql;
+pub mod database;
+
 pub mod cli;
 
+pub use database::{CancelHandle, Connection, Database, Outcome, Rows, Script, Value};
 pub use error::{Error, Place, Result};
 
 /// The version of this library and program.

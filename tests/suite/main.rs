@@ -1,6 +1,7 @@
-//! Tests of the whole program, in one binary so that it links once.
+//! The tests of the whole, in one binary so that it links once: each module proves one promise from the outside.
 
 mod cli;
+mod slt;
 
 use kodiak_tests::Sandbox;
 

@@ -138,8 +138,10 @@ impl Session<'_> {
     fn run_stdin(&mut self) -> Result<()> {
         let mut statements = Statements::new(io::stdin().lock());
         while let Some(statement) = statements.next()? {
-            self.run_text(&statement.text, "stdin")
-                .map_err(|error| error.map_place(|place| statement.relocate(place)))?;
+            self.run_text(&statement.text, "stdin").map_err(|error| {
+                let place = error.place().cloned().map(|place| statement.relocate(place));
+                error.replace_place(place)
+            })?;
             if self.context.ui.is_closed() {
                 break;
             }
