@@ -89,12 +89,7 @@ const SHARED_WORDS: &[(&str, &[&str])] = &[
     ("DELETE", &["FROM"]),
     ("DROP", HOST_OBJECTS),
     // What EXPLAIN explains begins with a word of the host's; those are refused below.
-    (
-        "EXPLAIN",
-        &[
-            "ANALYZE", "FORMAT", "LOGICAL", "PHYSICAL", "TREE", "VERBOSE",
-        ],
-    ),
+    ("EXPLAIN", &["ANALYZE", "FORMAT", "LOGICAL", "PHYSICAL", "TREE", "VERBOSE"]),
     ("EXPORT", &["DATABASE"]),
     ("IMPORT", &["DATABASE"]),
     ("LOAD", &[]),
@@ -236,14 +231,10 @@ const RESERVED_NAMES: &[&str] = &[
 pub fn normalise_statement(claim: &str) -> Result<String, String> {
     let words: Vec<&str> = claim.split_ascii_whitespace().collect();
     if words.is_empty() || words.len() > STATEMENT_WORDS_MAX {
-        return Err(format!(
-            "a statement claim is one to {STATEMENT_WORDS_MAX} keywords"
-        ));
+        return Err(format!("a statement claim is one to {STATEMENT_WORDS_MAX} keywords"));
     }
     if let Some(word) = words.iter().find(|word| !is_keyword(word)) {
-        return Err(format!(
-            "`{word}` is not a keyword: letters, digits and `_`, beginning with a letter"
-        ));
+        return Err(format!("`{word}` is not a keyword: letters, digits and `_`, beginning with a letter"));
     }
     Ok(words.join(" ").to_ascii_uppercase())
 }
@@ -270,8 +261,8 @@ pub fn is_host_statement(claim: &str) -> bool {
     let Some(second) = rest.first() else {
         return true;
     };
-    let explained = first == "EXPLAIN"
-        && (HOST_WORDS.contains(second) || SHARED_WORDS.iter().any(|(word, _)| word == second));
+    let explained =
+        first == "EXPLAIN" && (HOST_WORDS.contains(second) || SHARED_WORDS.iter().any(|(word, _)| word == second));
     explained || seconds.contains(second)
 }
 
@@ -285,27 +276,21 @@ pub fn is_extension_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     name.len() <= 32
         && bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
-        && bytes.all(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
-        })
+        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-')
 }
 
 /// Whether this can be the name of a function, table, language or format as an unquoted SQL identifier finds it.
 pub fn is_identifier(name: &str) -> bool {
     let mut bytes = name.bytes();
     name.len() <= 63
-        && bytes
-            .next()
-            .is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        && bytes.next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_')
         && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 fn is_keyword(word: &str) -> bool {
     word.len() <= WORD_BYTES_MAX
         && word.starts_with(|first: char| first.is_ascii_alphabetic())
-        && word
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 #[cfg(test)]
@@ -414,25 +399,10 @@ mod tests {
 
     #[test]
     fn claims_are_normalised_or_refused_in_words() {
-        assert_eq!(
-            normalise_statement("  create\tbucket "),
-            Ok("CREATE BUCKET".into())
-        );
-        assert!(
-            normalise_statement("")
-                .unwrap_err()
-                .contains("one to 4 keywords")
-        );
-        assert!(
-            normalise_statement("a b c d e")
-                .unwrap_err()
-                .contains("one to 4 keywords")
-        );
-        assert!(
-            normalise_statement("PUT 'x'")
-                .unwrap_err()
-                .contains("`'x'` is not a keyword")
-        );
+        assert_eq!(normalise_statement("  create\tbucket "), Ok("CREATE BUCKET".into()));
+        assert!(normalise_statement("").unwrap_err().contains("one to 4 keywords"));
+        assert!(normalise_statement("a b c d e").unwrap_err().contains("one to 4 keywords"));
+        assert!(normalise_statement("PUT 'x'").unwrap_err().contains("`'x'` is not a keyword"));
         assert!(normalise_statement("SEL/**/ECT").is_err());
     }
 
@@ -442,12 +412,7 @@ mod tests {
         for bad in ["", "1a", "-a", "A", "a.b", "a/b", "ä", &"a".repeat(33)] {
             assert!(!is_extension_name(bad), "{bad}");
         }
-        assert!(
-            is_identifier("_x1")
-                && !is_identifier("x-y")
-                && !is_identifier("X")
-                && !is_identifier("")
-        );
+        assert!(is_identifier("_x1") && !is_identifier("x-y") && !is_identifier("X") && !is_identifier(""));
         assert!(is_reserved_name("sql") && !is_reserved_name("scm"));
     }
 }

@@ -27,9 +27,7 @@ impl Digest {
     /// When the file cannot be read.
     pub fn of_file(path: &Path) -> Result<Self> {
         let mut file = File::open(path).map_err(Error::io("open", path))?;
-        copy(&mut file, &mut io::sink())
-            .map(|(digest, _)| digest)
-            .map_err(Error::io("read", path))
+        copy(&mut file, &mut io::sink()).map(|(digest, _)| digest).map_err(Error::io("read", path))
     }
 
     /// The 32 bytes.
@@ -116,14 +114,8 @@ mod tests {
 
     #[test]
     fn known_answers_of_fips_180() {
-        assert_eq!(
-            Digest::of(b"abc").to_string(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
-        assert_eq!(
-            Digest::of(b"").to_string(),
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        assert_eq!(Digest::of(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(Digest::of(b"").to_string(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
 
     #[test]
@@ -138,14 +130,7 @@ mod tests {
     fn only_one_spelling_is_read() {
         let digest = Digest::of(b"x");
         assert_eq!(digest.to_string().parse(), Ok(digest));
-        for bad in [
-            "",
-            "00",
-            &"g".repeat(64),
-            &"A".repeat(64),
-            &"é".repeat(32),
-            &"0".repeat(65),
-        ] {
+        for bad in ["", "00", &"g".repeat(64), &"A".repeat(64), &"é".repeat(32), &"0".repeat(65)] {
             assert_eq!(bad.parse::<Digest>(), Err(BadDigest), "{bad}");
         }
     }

@@ -185,9 +185,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The plugin was built for another ABI.
-    #[error(
-        "`{name}` {version} was built for plugin ABI {api}; this host accepts {major}.0 to {major}.{minor_max}"
-    )]
+    #[error("`{name}` {version} was built for plugin ABI {api}; this host accepts {major}.0 to {major}.{minor_max}")]
     Abi {
         /// The extension.
         name: String,
@@ -249,26 +247,19 @@ impl Error {
         match self {
             Self::NotInIndex { name } => Some(format!("kodiak ext search {name}")),
             Self::NoSolution { help, .. } => help.clone(),
-            Self::Cycle { names } => Some(format!(
-                "one of them must not need the others: tell the authors of {}",
-                and_list(names)
-            )),
-            Self::ClaimTaken { first, second, .. } => Some(format!(
-                "kodiak ext uninstall {second}    (or {first}: only one of them can be enabled)"
-            )),
+            Self::Cycle { names } => {
+                Some(format!("one of them must not need the others: tell the authors of {}", and_list(names)))
+            }
+            Self::ClaimTaken { first, second, .. } => {
+                Some(format!("kodiak ext uninstall {second}    (or {first}: only one of them can be enabled)"))
+            }
             Self::LockMismatch { .. } => Some("kodiak ext sync".to_owned()),
             Self::NotInstalled { name } => Some(format!("kodiak ext install {name}")),
             Self::Dependency { help, .. } => Some(help.clone()),
             Self::Disabled { name } => Some(format!("kodiak ext enable {name}")),
-            Self::Dormant { name, version } => {
-                Some(format!("kodiak ext install {name}@={version}"))
-            }
-            Self::Modified { name, .. } => {
-                Some(format!("install it again: kodiak ext install {name}"))
-            }
-            Self::Abi {
-                name, api, major, ..
-            } => Some(if api.major > *major {
+            Self::Dormant { name, version } => Some(format!("kodiak ext install {name}@={version}")),
+            Self::Modified { name, .. } => Some(format!("install it again: kodiak ext install {name}")),
+            Self::Abi { name, api, major, .. } => Some(if api.major > *major {
                 format!("use a newer Kodiak, or an older version of `{name}`")
             } else {
                 format!("install a newer version of `{name}`, or build it again")
@@ -288,9 +279,7 @@ impl Error {
     /// Where in the text of a manifest or lock the fault is.
     pub fn place(&self) -> Option<Place> {
         match self {
-            Self::Manifest { place, .. }
-            | Self::Reserved { place, .. }
-            | Self::BadLock { place, .. } => *place,
+            Self::Manifest { place, .. } | Self::Reserved { place, .. } | Self::BadLock { place, .. } => *place,
             _ => None,
         }
     }
@@ -311,9 +300,7 @@ impl Error {
 }
 
 fn located(file: Option<&Path>, place: Option<Place>) -> String {
-    let file = file
-        .map(|file| format!(" `{}`", file.display()))
-        .unwrap_or_default();
+    let file = file.map(|file| format!(" `{}`", file.display())).unwrap_or_default();
     let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
     file + &place
 }
@@ -327,10 +314,7 @@ mod tests {
         let error = Error::io("read", "/nowhere")(io::ErrorKind::NotFound.into());
         assert_eq!(error.code(), "KDK-0200");
         assert!(error.to_string().starts_with("cannot read `/nowhere`: "));
-        assert_eq!(
-            Error::io("write", "/full")(io::ErrorKind::StorageFull.into()).code(),
-            "KDK-0204"
-        );
+        assert_eq!(Error::io("write", "/full")(io::ErrorKind::StorageFull.into()).code(), "KDK-0204");
     }
 
     #[test]
@@ -342,20 +326,12 @@ mod tests {
             major: 1,
             minor_max: 3,
         };
-        assert_eq!(
-            error.to_string(),
-            "`geo` 0.3.1 was built for plugin ABI 2.1; this host accepts 1.0 to 1.3"
-        );
+        assert_eq!(error.to_string(), "`geo` 0.3.1 was built for plugin ABI 2.1; this host accepts 1.0 to 1.3");
     }
 
     #[test]
     fn a_cycle_names_all_of_its_members() {
-        let error = Error::Cycle {
-            names: vec!["a".into(), "b".into(), "c".into()],
-        };
-        assert_eq!(
-            error.to_string(),
-            "`a`, `b` and `c` need each other in a circle"
-        );
+        let error = Error::Cycle { names: vec!["a".into(), "b".into(), "c".into()] };
+        assert_eq!(error.to_string(), "`a`, `b` and `c` need each other in a circle");
     }
 }

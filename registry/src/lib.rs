@@ -16,6 +16,8 @@ pub mod claims;
 pub mod digest;
 pub mod error;
 pub mod manifest;
+pub mod resolve;
+pub mod store;
 pub mod verify;
 
 mod text;
@@ -23,4 +25,5 @@ mod text;
 pub use claims::ClaimKind;
 pub use digest::Digest;
 pub use error::{Error, Result};
-pub use manifest::{AbiVersion, Manifest, Permissions};
+pub use manifest::{AbiVersion, Manifest, Permissions, Requirements};
+pub use store::{Condition, Installed, Origin, Store};

@@ -23,9 +23,8 @@ pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
 pub const CONTRIBUTIONS_MAX: usize = 256;
 
 /// Names inside a database that belong to the host.
-const HOST_FOLDERS: &[&str] = &[
-    "current", "deletes", "extensions", "format", "indexes", "lock", "manifests", "segments", "shm", "tmp", "wal",
-];
+const HOST_FOLDERS: &[&str] =
+    &["current", "deletes", "extensions", "format", "indexes", "lock", "manifests", "segments", "shm", "tmp", "wal"];
 const DEPENDENCIES_MAX: usize = 64;
 const LIST_MAX: usize = 32;
 const SUMMARY_CHARACTERS_MAX: usize = 200;
@@ -43,11 +42,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dependencies: BTreeMap<String, VersionReq>,
     /// Requirements that only hold for extensions that are there anyway.
-    #[serde(
-        default,
-        rename = "optional-dependencies",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(default, rename = "optional-dependencies", skip_serializing_if = "BTreeMap::is_empty")]
     pub optional_dependencies: BTreeMap<String, VersionReq>,
     /// What it asks to be allowed.
     #[serde(default, skip_serializing_if = "Permissions::is_none")]
@@ -85,12 +80,17 @@ pub struct About {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keywords: Vec<String>,
     /// The folder inside a database that holds its files; `extensions/<name>` when not given.
-    #[serde(
-        default,
-        rename = "data-dir",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "data-dir", skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<String>,
+}
+
+/// What one version of an extension requires of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirements {
+    /// Must be there.
+    pub needed: BTreeMap<String, VersionReq>,
+    /// Must be in range if they are there.
+    pub optional: BTreeMap<String, VersionReq>,
 }
 
 /// The table `[permissions]`: consent and audit for code that runs in the host's process.
@@ -221,10 +221,7 @@ impl Manifest {
     /// ```
     pub fn parse(text: &str) -> Result<Self> {
         if text.len() > MANIFEST_BYTES_MAX {
-            return Err(problem(format!(
-                "it has {} bytes; at most {MANIFEST_BYTES_MAX} are read",
-                text.len()
-            )));
+            return Err(problem(format!("it has {} bytes; at most {MANIFEST_BYTES_MAX} are read", text.len())));
         }
         let mut manifest: Self = toml::from_str(text).map_err(|error| Error::Manifest {
             file: None,
@@ -232,9 +229,7 @@ impl Manifest {
             problem: text::phrase(error.message()),
         })?;
         manifest.normalise();
-        manifest
-            .find_fault()
-            .map_or(Ok(manifest), |fault| Err(fault.into_error(Some(text))))
+        manifest.find_fault().map_or(Ok(manifest), |fault| Err(fault.into_error(Some(text))))
     }
 
     /// Reads a manifest from a file.
@@ -242,11 +237,9 @@ impl Manifest {
     /// # Errors
     /// As [`Manifest::parse`], naming the file; or when it cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = text::read_bounded(path, MANIFEST_BYTES_MAX)?.ok_or_else(|| {
-            problem(format!("it has more than {MANIFEST_BYTES_MAX} bytes")).in_file(path)
-        })?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| problem("it is not UTF-8".to_owned()).in_file(path))?;
+        let bytes = text::read_bounded(path, MANIFEST_BYTES_MAX)?
+            .ok_or_else(|| problem(format!("it has more than {MANIFEST_BYTES_MAX} bytes")).in_file(path))?;
+        let text = String::from_utf8(bytes).map_err(|_| problem("it is not UTF-8".to_owned()).in_file(path))?;
         Self::parse(&text).map_err(|error| error.in_file(path))
     }
 
@@ -255,8 +248,7 @@ impl Manifest {
     /// # Errors
     /// As [`Manifest::parse`], without a place.
     pub fn check(&self) -> Result<()> {
-        self.find_fault()
-            .map_or(Ok(()), |fault| Err(fault.into_error(None)))
+        self.find_fault().map_or(Ok(()), |fault| Err(fault.into_error(None)))
     }
 
     /// The text that [`Manifest::parse`] reads back as the same manifest.
@@ -272,6 +264,11 @@ impl Manifest {
     /// The extension's version.
     pub fn version(&self) -> &Version {
         &self.extension.version
+    }
+
+    /// What it requires of other extensions.
+    pub fn requirements(&self) -> Requirements {
+        Requirements { needed: self.dependencies.clone(), optional: self.optional_dependencies.clone() }
     }
 
     /// The folder inside a database that holds the extension's files, relative to the database.
@@ -310,11 +307,7 @@ impl Manifest {
             return Err(Fault::new(at("name"), problem));
         }
         if claims::is_reserved_name(&about.name) {
-            return Err(Fault::reserved(
-                at("name"),
-                &about.name,
-                format!("the name `{}`", about.name),
-            ));
+            return Err(Fault::reserved(at("name"), &about.name, format!("the name `{}`", about.name)));
         }
         if let Some(folder) = &about.data_dir
             && (!claims::is_extension_name(folder) || HOST_FOLDERS.contains(&folder.as_str()))
@@ -323,56 +316,38 @@ impl Manifest {
             return Err(Fault::new(at("data-dir"), problem));
         }
         if about.version.to_string().len() > VERSION_BYTES_MAX {
-            return Err(Fault::new(
-                at("version"),
-                format!("a version has at most {VERSION_BYTES_MAX} characters"),
-            ));
+            return Err(Fault::new(at("version"), format!("a version has at most {VERSION_BYTES_MAX} characters")));
         }
-        check_line(&about.summary, SUMMARY_CHARACTERS_MAX)
-            .map_err(|problem| Fault::new(at("summary"), problem))?;
-        for (key, value) in [
-            ("license", &about.license),
-            ("homepage", &about.homepage),
-            ("repository", &about.repository),
-        ] {
+        check_line(&about.summary, SUMMARY_CHARACTERS_MAX).map_err(|problem| Fault::new(at("summary"), problem))?;
+        for (key, value) in
+            [("license", &about.license), ("homepage", &about.homepage), ("repository", &about.repository)]
+        {
             if let Some(value) = value {
-                check_line(value, LINE_CHARACTERS_MAX)
-                    .map_err(|problem| Fault::new(at(key), problem))?;
+                check_line(value, LINE_CHARACTERS_MAX).map_err(|problem| Fault::new(at(key), problem))?;
                 let is_address = value.starts_with("https://") || value.starts_with("http://");
                 if key != "license" && !is_address {
-                    return Err(Fault::new(
-                        at(key),
-                        "an address begins with `https://` or `http://`",
-                    ));
+                    return Err(Fault::new(at(key), "an address begins with `https://` or `http://`"));
                 }
             }
         }
         for (key, values) in [("authors", &about.authors), ("keywords", &about.keywords)] {
             if values.len() > LIST_MAX {
-                return Err(Fault::new(
-                    at(key),
-                    format!("at most {LIST_MAX} are allowed"),
-                ));
+                return Err(Fault::new(at(key), format!("at most {LIST_MAX} are allowed")));
             }
             for (index, value) in values.iter().enumerate() {
-                check_line(value, SUMMARY_CHARACTERS_MAX).map_err(|problem| {
-                    Fault::new(at(key).into_iter().chain([Key::Index(index)]), problem)
-                })?;
+                check_line(value, SUMMARY_CHARACTERS_MAX)
+                    .map_err(|problem| Fault::new(at(key).into_iter().chain([Key::Index(index)]), problem))?;
             }
         }
         Ok(())
     }
 
     fn check_dependencies(&self) -> Result<(), Fault> {
-        for (table, dependencies) in [
-            ("dependencies", &self.dependencies),
-            ("optional-dependencies", &self.optional_dependencies),
-        ] {
+        for (table, dependencies) in
+            [("dependencies", &self.dependencies), ("optional-dependencies", &self.optional_dependencies)]
+        {
             if dependencies.len() > DEPENDENCIES_MAX {
-                return Err(Fault::new(
-                    [Key::Name(table.into())],
-                    format!("at most {DEPENDENCIES_MAX} are allowed"),
-                ));
+                return Err(Fault::new([Key::Name(table.into())], format!("at most {DEPENDENCIES_MAX} are allowed")));
             }
             for (name, requirement) in dependencies {
                 let at = [Key::Name(table.into()), Key::Name(name.clone())];
@@ -386,10 +361,7 @@ impl Manifest {
                     return Err(Fault::new(at, "the requirement is too long"));
                 }
                 if table != "dependencies" && self.dependencies.contains_key(name) {
-                    return Err(Fault::new(
-                        at,
-                        format!("`{name}` is needed already, so it cannot be optional too"),
-                    ));
+                    return Err(Fault::new(at, format!("`{name}` is needed already, so it cannot be optional too")));
                 }
             }
         }
@@ -420,31 +392,18 @@ impl Permissions {
     pub fn beyond(&self, earlier: &Self) -> Vec<String> {
         let mut asked = Vec::new();
         if self.sql != SqlAccess::None {
-            let verb = if self.sql == SqlAccess::Write {
-                "read and change"
-            } else {
-                "read"
-            };
+            let verb = if self.sql == SqlAccess::Write { "read and change" } else { "read" };
             let wider = self.sql > earlier.sql;
             if self.schemas.is_empty() && (wider || !earlier.schemas.is_empty()) {
                 asked.push(format!("{verb} every table"));
             }
-            let is_new = |schema: &&String| {
-                wider || !(earlier.schemas.is_empty() || earlier.schemas.contains(schema))
-            };
+            let is_new = |schema: &&String| wider || !(earlier.schemas.is_empty() || earlier.schemas.contains(schema));
             asked.extend(
-                self.schemas
-                    .iter()
-                    .filter(is_new)
-                    .map(|schema| format!("{verb} tables in the schema `{schema}`")),
+                self.schemas.iter().filter(is_new).map(|schema| format!("{verb} tables in the schema `{schema}`")),
             );
         }
         let any_file = earlier.filesystem.contains(&FilesystemAccess::Any);
-        for access in self
-            .filesystem
-            .iter()
-            .filter(|access| !any_file && !earlier.filesystem.contains(access))
-        {
+        for access in self.filesystem.iter().filter(|access| !any_file && !earlier.filesystem.contains(access)) {
             asked.push(match access {
                 FilesystemAccess::Project => "use files in the project's folder".to_owned(),
                 FilesystemAccess::Data => "keep files in its own folder".to_owned(),
@@ -463,32 +422,18 @@ impl Permissions {
     fn check(&self) -> Result<(), Fault> {
         let at = |key: &'static str| [Key::Name("permissions".into()), Key::Name(key.into())];
         if self.schemas.len() > LIST_MAX {
-            return Err(Fault::new(
-                at("schemas"),
-                format!("at most {LIST_MAX} are allowed"),
-            ));
+            return Err(Fault::new(at("schemas"), format!("at most {LIST_MAX} are allowed")));
         }
         if !self.schemas.is_empty() && self.sql == SqlAccess::None {
-            return Err(Fault::new(
-                at("schemas"),
-                "schemas narrow `sql`, which is not asked for",
-            ));
+            return Err(Fault::new(at("schemas"), "schemas narrow `sql`, which is not asked for"));
         }
         check_list(&self.schemas, at("schemas"), |schema| {
             let fits = claims::is_identifier(schema) || claims::is_extension_name(schema);
-            fits.then_some(())
-                .ok_or_else(|| "this is not the name of a schema".to_owned())
+            fits.then_some(()).ok_or_else(|| "this is not the name of a schema".to_owned())
         })?;
         let mut seen = BTreeSet::new();
-        match self
-            .filesystem
-            .iter()
-            .position(|access| !seen.insert(*access))
-        {
-            Some(index) => Err(Fault::new(
-                at("filesystem").into_iter().chain([Key::Index(index)]),
-                "it is here twice",
-            )),
+        match self.filesystem.iter().position(|access| !seen.insert(*access)) {
+            Some(index) => Err(Fault::new(at("filesystem").into_iter().chain([Key::Index(index)]), "it is here twice")),
             None => Ok(()),
         }
     }
@@ -502,9 +447,7 @@ impl Contributions {
 
     /// Every name here that only one enabled extension can own; `name` is that of the extension.
     pub fn claims<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (ClaimKind, &'a str)> {
-        let of = |kind: ClaimKind, list: &'a [String]| {
-            list.iter().map(move |claim| (kind, claim.as_str()))
-        };
+        let of = |kind: ClaimKind, list: &'a [String]| list.iter().map(move |claim| (kind, claim.as_str()));
         self.command
             .iter()
             .map(move |_| (ClaimKind::Command, name))
@@ -517,28 +460,15 @@ impl Contributions {
     fn check(&self, name: &str) -> Result<(), Fault> {
         let at = |key: &'static str| [Key::Name("contributes".into()), Key::Name(key.into())];
         if let Some(summary) = &self.command {
-            check_line(summary, SUMMARY_CHARACTERS_MAX)
-                .map_err(|problem| Fault::new(at("command"), problem))?;
+            check_line(summary, SUMMARY_CHARACTERS_MAX).map_err(|problem| Fault::new(at("command"), problem))?;
         }
         check_list(&self.statements, at("statements"), |claim| {
             let normal = claims::normalise_statement(claim)?;
-            if normal == *claim {
-                Ok(())
-            } else {
-                Err(format!("the claim must be written `{normal}`"))
-            }
+            if normal == *claim { Ok(()) } else { Err(format!("the claim must be written `{normal}`")) }
         })?;
-        if let Some(index) = self
-            .statements
-            .iter()
-            .position(|claim| claims::is_host_statement(claim))
-        {
+        if let Some(index) = self.statements.iter().position(|claim| claims::is_host_statement(claim)) {
             let claim = format!("the statement `{}`", self.statements[index]);
-            return Err(Fault::reserved(
-                at("statements").into_iter().chain([Key::Index(index)]),
-                name,
-                claim,
-            ));
+            return Err(Fault::reserved(at("statements").into_iter().chain([Key::Index(index)]), name, claim));
         }
         for (key, list) in [
             ("functions", &self.functions),
@@ -563,10 +493,7 @@ impl Contributions {
         }
         let mut seen = BTreeSet::new();
         match self.hooks.iter().position(|hook| !seen.insert(*hook)) {
-            Some(index) => Err(Fault::new(
-                at("hooks").into_iter().chain([Key::Index(index)]),
-                "it is here twice",
-            )),
+            Some(index) => Err(Fault::new(at("hooks").into_iter().chain([Key::Index(index)]), "it is here twice")),
             None => Ok(()),
         }
     }
@@ -588,19 +515,12 @@ impl FromStr for AbiVersion {
 
     fn from_str(text: &str) -> Result<Self, BadAbiVersion> {
         let number = |digits: &str| {
-            let canonical = digits.bytes().all(|byte| byte.is_ascii_digit())
-                && (digits == "0" || !digits.starts_with('0'));
-            digits
-                .parse()
-                .ok()
-                .filter(|_| canonical)
-                .ok_or(BadAbiVersion)
+            let canonical =
+                digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+            digits.parse().ok().filter(|_| canonical).ok_or(BadAbiVersion)
         };
         let (major, minor) = text.split_once('.').ok_or(BadAbiVersion)?;
-        Ok(Self {
-            major: number(major)?,
-            minor: number(minor)?,
-        })
+        Ok(Self { major: number(major)?, minor: number(minor)? })
     }
 }
 
@@ -612,9 +532,7 @@ impl Serialize for AbiVersion {
 
 impl<'de> Deserialize<'de> for AbiVersion {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -637,31 +555,18 @@ enum Problem {
 
 impl Fault {
     fn new(at: impl IntoIterator<Item = Key>, problem: impl Into<String>) -> Self {
-        Self {
-            at: at.into_iter().collect(),
-            problem: Problem::Rule(problem.into()),
-        }
+        Self { at: at.into_iter().collect(), problem: Problem::Rule(problem.into()) }
     }
 
     fn reserved(at: impl IntoIterator<Item = Key>, extension: &str, claim: String) -> Self {
-        let problem = Problem::Reserved {
-            extension: extension.to_owned(),
-            claim,
-        };
-        Self {
-            at: at.into_iter().collect(),
-            problem,
-        }
+        let problem = Problem::Reserved { extension: extension.to_owned(), claim };
+        Self { at: at.into_iter().collect(), problem }
     }
 
     fn into_error(self, text: Option<&str>) -> Error {
         let place = text.and_then(|text| self.span(text).map(|span| text::place(text, span)));
         match self.problem {
-            Problem::Reserved { extension, claim } => Error::Reserved {
-                extension,
-                claim,
-                place,
-            },
+            Problem::Reserved { extension, claim } => Error::Reserved { extension, claim, place },
             Problem::Rule(problem) => {
                 let mut path = String::new();
                 for key in &self.at {
@@ -671,11 +576,7 @@ impl Fault {
                         Key::Index(index) => path.push_str(&format!("[{index}]")),
                     }
                 }
-                Error::Manifest {
-                    file: None,
-                    place,
-                    problem: format!("`{path}`: {problem}"),
-                }
+                Error::Manifest { file: None, place, problem: format!("`{path}`: {problem}") }
             }
         }
     }
@@ -712,32 +613,17 @@ fn check_line(line: &str, characters_max: usize) -> Result<(), String> {
     }
 }
 
-fn check_list(
-    list: &[String],
-    at: [Key; 2],
-    check: impl Fn(&String) -> Result<(), String>,
-) -> Result<(), Fault> {
+fn check_list(list: &[String], at: [Key; 2], check: impl Fn(&String) -> Result<(), String>) -> Result<(), Fault> {
     if list.len() > CONTRIBUTIONS_MAX {
-        return Err(Fault::new(
-            at,
-            format!("at most {CONTRIBUTIONS_MAX} are allowed"),
-        ));
+        return Err(Fault::new(at, format!("at most {CONTRIBUTIONS_MAX} are allowed")));
     }
     let mut seen = BTreeSet::new();
     for (index, entry) in list.iter().enumerate() {
         let verdict = check(entry);
-        let verdict = verdict.and_then(|()| {
-            if seen.insert(entry) {
-                Ok(())
-            } else {
-                Err(format!("`{entry}` is here twice"))
-            }
-        });
+        let verdict =
+            verdict.and_then(|()| if seen.insert(entry) { Ok(()) } else { Err(format!("`{entry}` is here twice")) });
         if let Err(problem) = verdict {
-            return Err(Fault::new(
-                at.into_iter().chain([Key::Index(index)]),
-                problem,
-            ));
+            return Err(Fault::new(at.into_iter().chain([Key::Index(index)]), problem));
         }
     }
     Ok(())
@@ -748,9 +634,5 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 fn problem(problem: String) -> Error {
-    Error::Manifest {
-        file: None,
-        place: None,
-        problem,
-    }
+    Error::Manifest { file: None, place: None, problem }
 }

@@ -10,10 +10,7 @@ use crate::error::{Error, Place, Result};
 
 /// "`a`, `b` and `c`".
 pub(crate) fn and_list<S: AsRef<str>>(names: &[S]) -> String {
-    let quoted: Vec<String> = names
-        .iter()
-        .map(|name| format!("`{}`", name.as_ref()))
-        .collect();
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();
     match quoted.split_last() {
         None => String::new(),
         Some((last, [])) => last.clone(),
@@ -24,12 +21,7 @@ pub(crate) fn and_list<S: AsRef<str>>(names: &[S]) -> String {
 /// A parser's message as one printable phrase: outside text must not move a terminal's cursor.
 pub(crate) fn phrase(message: &str) -> String {
     const CHARACTERS_MAX: usize = 400;
-    let joined = message
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(", ");
+    let joined = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ");
     let mut out = String::with_capacity(joined.len());
     for (count, character) in joined.chars().enumerate() {
         if count == CHARACTERS_MAX {
@@ -59,19 +51,19 @@ pub(crate) fn place(text: &str, span: Range<usize>) -> Place {
     }
     let before = &text[..start];
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    Place {
-        line: before.matches('\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-    }
+    Place { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
 }
 
 /// All bytes of a file, or `None` when there are more than `bytes_max`.
 pub(crate) fn read_bounded(path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>> {
     let file = File::open(path).map_err(Error::io("open", path))?;
+    read_all_bounded(file, path, bytes_max)
+}
+
+/// The same for a file that is open; `path` only serves the message.
+pub(crate) fn read_all_bounded(file: File, path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    file.take(bytes_max as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(Error::io("read", path))?;
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
     Ok((bytes.len() <= bytes_max).then_some(bytes))
 }
 

@@ -101,65 +101,33 @@ pub fn check_abi(manifest: &Manifest, major: u16, minor_max: u16) -> Result<()> 
     if api.major == major && api.minor <= minor_max {
         return Ok(());
     }
-    Err(Error::Abi {
-        name: manifest.name().to_owned(),
-        version: manifest.version().clone(),
-        api,
-        major,
-        minor_max,
-    })
+    Err(Error::Abi { name: manifest.name().to_owned(), version: manifest.version().clone(), api, major, minor_max })
 }
 
 /// The same for anything that can be read at an offset; `path` only serves the messages.
-pub(crate) fn inspect_data<R: ReadCacheOps>(
-    path: &Path,
-    data: &ReadCache<R>,
-) -> Result<Inspection> {
-    let bytes = data
-        .len()
-        .map_err(|()| not_a_plugin(path, "cannot be measured"))?;
+pub(crate) fn inspect_data<R: ReadCacheOps>(path: &Path, data: &ReadCache<R>) -> Result<Inspection> {
+    let bytes = data.len().map_err(|()| not_a_plugin(path, "cannot be measured"))?;
     let reject = |reason: String| not_a_plugin(path, reason);
     check_platform(data, bytes).map_err(reject)?;
     let tables = Tables::read(data, bytes).map_err(reject)?;
-    let Some(section) = tables
-        .section(MANIFEST_SECTION.as_bytes())
-        .map_err(reject)?
-    else {
-        return Err(Error::NoManifest {
-            path: path.to_owned(),
-        });
+    let Some(section) = tables.section(MANIFEST_SECTION.as_bytes()).map_err(reject)? else {
+        return Err(Error::NoManifest { path: path.to_owned() });
     };
-    let section = section_bytes(
-        section,
-        tables.endian,
-        data,
-        (MANIFEST_BYTES_MAX + MANIFEST_MAGIC.len()) as u64 * 2,
-    );
-    let manifest = section
-        .and_then(manifest_text)
-        .map_err(|problem| Error::Manifest {
-            file: Some(path.to_owned()),
-            place: None,
-            problem,
-        })?;
+    let section = section_bytes(section, tables.endian, data, (MANIFEST_BYTES_MAX + MANIFEST_MAGIC.len()) as u64 * 2);
+    let manifest = section.and_then(manifest_text).map_err(|problem| Error::Manifest {
+        file: Some(path.to_owned()),
+        place: None,
+        problem,
+    })?;
     let manifest = Manifest::parse(manifest).map_err(|error| error.in_file(path))?;
     let entry = tables.entry(data).map_err(reject)?.ok_or_else(|| {
-        reject(format!(
-            "has a manifest, but no entry: it exports neither `{RUST_ENTRY}` nor `{C_ENTRY}`"
-        ))
+        reject(format!("has a manifest, but no entry: it exports neither `{RUST_ENTRY}` nor `{C_ENTRY}`"))
     })?;
-    Ok(Inspection {
-        manifest,
-        entry,
-        bytes,
-    })
+    Ok(Inspection { manifest, entry, bytes })
 }
 
 fn not_a_plugin(path: &Path, reason: impl Into<String>) -> Error {
-    Error::NotAPlugin {
-        path: path.to_owned(),
-        reason: reason.into(),
-    }
+    Error::NotAPlugin { path: path.to_owned(), reason: reason.into() }
 }
 
 /// The machine that this host's own code is for.
@@ -194,25 +162,16 @@ fn machine_name(machine: elf::Machine) -> String {
     }
 }
 
-fn check_platform<'data, R: ReadCacheOps>(
-    data: &'data ReadCache<R>,
-    bytes: u64,
-) -> Result<(), String> {
-    let start = data
-        .read_bytes_at(0, bytes.min(64))
-        .map_err(|()| "cannot be read".to_owned())?;
+fn check_platform<'data, R: ReadCacheOps>(data: &'data ReadCache<R>, bytes: u64) -> Result<(), String> {
+    let start = data.read_bytes_at(0, bytes.min(64)).map_err(|()| "cannot be read".to_owned())?;
     let other = match start {
         [] => Some("is empty"),
         [b'M', b'Z', ..] => Some("is a Windows library or program; this host needs an ELF library"),
         [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..] | [0xca, 0xfe, 0xba, 0xbe, ..] => {
             Some("is a macOS library or program; this host needs an ELF library")
         }
-        [b'!', b'<', b'a', b'r', b'c', b'h', b'>', ..] => {
-            Some("is a static library; a plugin is a shared one")
-        }
-        start if !start.starts_with(b"\x7fELF") => {
-            Some("is not a library: it does not begin as an ELF file")
-        }
+        [b'!', b'<', b'a', b'r', b'c', b'h', b'>', ..] => Some("is a static library; a plugin is a shared one"),
+        start if !start.starts_with(b"\x7fELF") => Some("is not a library: it does not begin as an ELF file"),
         _ => None,
     };
     if let Some(other) = other {
@@ -223,11 +182,7 @@ fn check_platform<'data, R: ReadCacheOps>(
     }
     let (class, order) = (start[4], start[5]);
     let little = if cfg!(target_endian = "little") { 1 } else { 2 };
-    let width = if cfg!(target_pointer_width = "64") {
-        2
-    } else {
-        1
-    };
+    let width = if cfg!(target_pointer_width = "64") { 2 } else { 1 };
     // The machine stands at the same place in both classes, in the file's own byte order.
     let machine = if order == 2 {
         u16::from_be_bytes([start[18], start[19]])
@@ -239,10 +194,7 @@ fn check_platform<'data, R: ReadCacheOps>(
         let bits = if class == 1 { "32-bit " } else { "" };
         let order = if order == 2 { "big-endian " } else { "" };
         let host = MACHINE.map_or_else(|| std::env::consts::ARCH.to_owned(), machine_name);
-        return Err(format!(
-            "was built for {bits}{order}{}; this host runs on {host}",
-            machine_name(machine)
-        ));
+        return Err(format!("was built for {bits}{order}{}; this host runs on {host}", machine_name(machine)));
     }
     Ok(())
 }
@@ -257,9 +209,7 @@ struct Tables<'data> {
 impl<'data> Tables<'data> {
     fn read<R: ReadCacheOps>(data: &'data ReadCache<R>, bytes: u64) -> Result<Self, String> {
         let header = Header::parse(data).map_err(|_| "has a damaged ELF header".to_owned())?;
-        let endian = header
-            .endian()
-            .map_err(|_| "has a damaged ELF header".to_owned())?;
+        let endian = header.endian().map_err(|_| "has a damaged ELF header".to_owned())?;
         if header.e_type(endian) != elf::ET_DYN {
             return Err("is an ELF file, but not a shared library".to_owned());
         }
@@ -272,73 +222,41 @@ impl<'data> Tables<'data> {
                 Err(_) => return Err(cut("its headers")),
             }
         }
-        let sections = header
-            .section_headers(endian, data)
-            .map_err(|_| cut("its section headers"))?;
-        let segments = header
-            .program_headers(endian, data)
-            .map_err(|_| cut("its program headers"))?;
-        let ends_inside =
-            |(offset, size): (u64, u64)| offset.checked_add(size).is_some_and(|end| end <= bytes);
-        if !sections
-            .iter()
-            .filter_map(|section| section.file_range(endian))
-            .all(ends_inside)
-        {
+        let sections = header.section_headers(endian, data).map_err(|_| cut("its section headers"))?;
+        let segments = header.program_headers(endian, data).map_err(|_| cut("its program headers"))?;
+        let ends_inside = |(offset, size): (u64, u64)| offset.checked_add(size).is_some_and(|end| end <= bytes);
+        if !sections.iter().filter_map(|section| section.file_range(endian)).all(ends_inside) {
             return Err(cut("sections"));
         }
-        if !segments
-            .iter()
-            .map(|segment| segment.file_range(endian))
-            .all(ends_inside)
-        {
+        if !segments.iter().map(|segment| segment.file_range(endian)).all(ends_inside) {
             return Err(cut("segments"));
         }
-        if !segments
-            .iter()
-            .any(|segment| segment.p_type(endian) == elf::PT_LOAD)
-        {
+        if !segments.iter().any(|segment| segment.p_type(endian) == elf::PT_LOAD) {
             return Err("is an ELF file with nothing to load".to_owned());
         }
         let names = if sections.is_empty() {
             &[][..]
         } else {
-            let index = header
-                .shstrndx(endian, data)
-                .map_err(|_| "has no names of sections".to_owned())?;
-            let section = sections
-                .get(index as usize)
-                .ok_or_else(|| cut("names of sections"))?;
+            let index = header.shstrndx(endian, data).map_err(|_| "has no names of sections".to_owned())?;
+            let section = sections.get(index as usize).ok_or_else(|| cut("names of sections"))?;
             section_bytes(section, endian, data, TABLE_BYTES_MAX)?
         };
-        Ok(Self {
-            endian,
-            sections,
-            names,
-        })
+        Ok(Self { endian, sections, names })
     }
 
-    fn section(
-        &self,
-        name: &[u8],
-    ) -> Result<Option<&'data <Header as FileHeader>::SectionHeader>, String> {
+    fn section(&self, name: &[u8]) -> Result<Option<&'data <Header as FileHeader>::SectionHeader>, String> {
         let mut found = self.sections.iter().filter(|section| {
-            section.file_range(self.endian).is_some()
-                && is_name(self.names, section.sh_name(self.endian), name)
+            section.file_range(self.endian).is_some() && is_name(self.names, section.sh_name(self.endian), name)
         });
         match (found.next(), found.next()) {
-            (_, Some(_)) => Err(format!(
-                "has more than one section `{}`",
-                String::from_utf8_lossy(name)
-            )),
+            (_, Some(_)) => Err(format!("has more than one section `{}`", String::from_utf8_lossy(name))),
             (first, None) => Ok(first),
         }
     }
 
     fn entry<R: ReadCacheOps>(&self, data: &'data ReadCache<R>) -> Result<Option<Entry>, String> {
-        let is_dynamic = |section: &&<Header as FileHeader>::SectionHeader| {
-            section.sh_type(self.endian) == elf::SHT_DYNSYM
-        };
+        let is_dynamic =
+            |section: &&<Header as FileHeader>::SectionHeader| section.sh_type(self.endian) == elf::SHT_DYNSYM;
         let Some(section) = self.sections.iter().find(is_dynamic) else {
             return Ok(None);
         };
@@ -348,13 +266,9 @@ impl<'data> Tables<'data> {
         if size > TABLE_BYTES_MAX {
             return Err(damaged());
         }
-        let symbols: &'data [<Header as FileHeader>::Sym] = data
-            .read_slice_at(offset, (size / symbol_bytes) as usize)
-            .map_err(|()| damaged())?;
-        let strings = self
-            .sections
-            .get(section.sh_link(self.endian) as usize)
-            .ok_or_else(damaged)?;
+        let symbols: &'data [<Header as FileHeader>::Sym] =
+            data.read_slice_at(offset, (size / symbol_bytes) as usize).map_err(|()| damaged())?;
+        let strings = self.sections.get(section.sh_link(self.endian) as usize).ok_or_else(damaged)?;
         // One read of all names instead of one for each symbol.
         let strings = section_bytes(strings, self.endian, data, TABLE_BYTES_MAX)?;
         let defines = |name: &str| {
@@ -364,9 +278,7 @@ impl<'data> Tables<'data> {
                     && is_name(strings, symbol.st_name(self.endian), name.as_bytes())
             })
         };
-        Ok([Entry::Rust, Entry::C]
-            .into_iter()
-            .find(|entry| defines(entry.symbol())))
+        Ok([Entry::Rust, Entry::C].into_iter().find(|entry| defines(entry.symbol())))
     }
 }
 
@@ -378,12 +290,9 @@ fn section_bytes<'data, R: ReadCacheOps>(
 ) -> Result<&'data [u8], String> {
     let (offset, size) = section.file_range(endian).unwrap_or((0, 0));
     if size > bytes_max {
-        return Err(format!(
-            "has a section of {size} bytes where at most {bytes_max} are read"
-        ));
+        return Err(format!("has a section of {size} bytes where at most {bytes_max} are read"));
     }
-    data.read_bytes_at(offset, size)
-        .map_err(|()| "cannot be read to its end".to_owned())
+    data.read_bytes_at(offset, size).map_err(|()| "cannot be read to its end".to_owned())
 }
 
 /// Whether the NUL-terminated name at `offset` of a table is `name`.
@@ -393,18 +302,13 @@ fn is_name(table: &[u8], offset: u32, name: &[u8]) -> bool {
 }
 
 fn manifest_text(section: &[u8]) -> Result<&str, String> {
-    let text = section.strip_prefix(MANIFEST_MAGIC).ok_or_else(|| {
-        format!("the section `{MANIFEST_SECTION}` does not begin with `KODIAK-MANIFEST 1`")
-    })?;
-    let end = text
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(text.len());
+    let text = section
+        .strip_prefix(MANIFEST_MAGIC)
+        .ok_or_else(|| format!("the section `{MANIFEST_SECTION}` does not begin with `KODIAK-MANIFEST 1`"))?;
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
     let (text, padding) = text.split_at(end);
     if padding.iter().any(|byte| *byte != 0) {
-        return Err(format!(
-            "the section `{MANIFEST_SECTION}` holds more than one manifest"
-        ));
+        return Err(format!("the section `{MANIFEST_SECTION}` holds more than one manifest"));
     }
     str::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())
 }

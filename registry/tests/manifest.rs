@@ -1,8 +1,6 @@
 //! The rules of a manifest, and that no text breaks the parser.
 
-use kodiak_registry::manifest::{
-    CONTRIBUTIONS_MAX, FilesystemAccess, Hook, MANIFEST_BYTES_MAX, SqlAccess,
-};
+use kodiak_registry::manifest::{CONTRIBUTIONS_MAX, FilesystemAccess, Hook, MANIFEST_BYTES_MAX, SqlAccess};
 use kodiak_registry::{ClaimKind, Error, Manifest, Permissions};
 use proptest::prelude::*;
 
@@ -38,8 +36,7 @@ formats = ["kdk"]
 hooks = ["after_commit"]
 "#;
 
-const HEAD: &str =
-    "[extension]\nname = \"geo\"\nversion = \"0.3.1\"\napi = \"1.0\"\nsummary = \"Geometry\"\n";
+const HEAD: &str = "[extension]\nname = \"geo\"\nversion = \"0.3.1\"\napi = \"1.0\"\nsummary = \"Geometry\"\n";
 
 fn refusal(tail: &str) -> Error {
     Manifest::parse(&format!("{HEAD}{tail}")).expect_err(tail)
@@ -53,10 +50,7 @@ fn the_manifest_of_the_design_is_read_and_written_back() {
     assert_eq!(manifest.dependencies["blob"].to_string(), "^0.1");
     assert_eq!(manifest.permissions.sql, SqlAccess::Write);
     assert_eq!(manifest.permissions.filesystem, [FilesystemAccess::Project]);
-    assert_eq!(
-        manifest.contributes.statements,
-        ["CREATE BRANCH", "MERGE BRANCH"]
-    );
+    assert_eq!(manifest.contributes.statements, ["CREATE BRANCH", "MERGE BRANCH"]);
     assert_eq!(manifest.contributes.hooks, [Hook::AfterCommit]);
     assert_eq!(
         manifest.claims().collect::<Vec<_>>(),
@@ -77,22 +71,9 @@ fn unknown_keys_are_named_with_their_place() {
     assert_eq!(error.code(), "KDK-0400");
     let place = error.place().unwrap();
     assert_eq!((place.line, place.column), (6, 1));
-    assert!(
-        error
-            .to_string()
-            .starts_with("bad manifest (line 6, column 1): unknown field `homepge`"),
-        "{error}"
-    );
-    assert!(
-        refusal("[contribute]\n")
-            .to_string()
-            .contains("unknown field `contribute`")
-    );
-    assert!(
-        refusal("[permissions]\nsudo = true\n")
-            .to_string()
-            .contains("unknown field `sudo`")
-    );
+    assert!(error.to_string().starts_with("bad manifest (line 6, column 1): unknown field `homepge`"), "{error}");
+    assert!(refusal("[contribute]\n").to_string().contains("unknown field `contribute`"));
+    assert!(refusal("[permissions]\nsudo = true\n").to_string().contains("unknown field `sudo`"));
 }
 
 #[test]
@@ -101,54 +82,18 @@ fn broken_rules_are_explained_where_they_are_broken() {
         ("license = \"\"", 6, "`extension.license`: it is empty"),
         ("license = \"a\\nb\"", 6, "cannot be printed"),
         ("homepage = \"ftp://x\"", 6, "begins with `https://`"),
-        (
-            "[dependencies]\nGeo = \"1\"",
-            7,
-            "cannot be the name of an extension",
-        ),
+        ("[dependencies]\nGeo = \"1\"", 7, "cannot be the name of an extension"),
         ("[dependencies]\ngeo = \"1\"", 7, "cannot need itself"),
         ("[dependencies]\nblob = \"one\"", 7, "unexpected character"),
-        (
-            "[dependencies]\nblob = \"1\"\n[optional-dependencies]\nblob = \"1\"",
-            9,
-            "is needed already",
-        ),
+        ("[dependencies]\nblob = \"1\"\n[optional-dependencies]\nblob = \"1\"", 9, "is needed already"),
         ("[permissions]\nsql = \"all\"", 7, "unknown variant `all`"),
-        (
-            "[permissions]\nfilesystem = [\"data\", \"data\"]",
-            7,
-            "`permissions.filesystem[1]`: it is here twice",
-        ),
-        (
-            "[permissions]\nschemas = [\"x\"]",
-            7,
-            "which is not asked for",
-        ),
-        (
-            "[contributes]\nfunctions = [\n \"f\",\n \"f\"]",
-            9,
-            "`contributes.functions[1]`: `f` is here twice",
-        ),
-        (
-            "[contributes]\nfunctions = [\"Area\"]",
-            7,
-            "`Area` is not a name here",
-        ),
-        (
-            "[contributes]\nstatements = [\"A B C D E\"]",
-            7,
-            "one to 4 keywords",
-        ),
-        (
-            "[contributes]\nstatements = [\"PUT x\", \"put X\"]",
-            7,
-            "`PUT X` is here twice",
-        ),
-        (
-            "[contributes]\nhooks = [\"lunch\"]",
-            7,
-            "unknown variant `lunch`",
-        ),
+        ("[permissions]\nfilesystem = [\"data\", \"data\"]", 7, "`permissions.filesystem[1]`: it is here twice"),
+        ("[permissions]\nschemas = [\"x\"]", 7, "which is not asked for"),
+        ("[contributes]\nfunctions = [\n \"f\",\n \"f\"]", 9, "`contributes.functions[1]`: `f` is here twice"),
+        ("[contributes]\nfunctions = [\"Area\"]", 7, "`Area` is not a name here"),
+        ("[contributes]\nstatements = [\"A B C D E\"]", 7, "one to 4 keywords"),
+        ("[contributes]\nstatements = [\"PUT x\", \"put X\"]", 7, "`PUT X` is here twice"),
+        ("[contributes]\nhooks = [\"lunch\"]", 7, "unknown variant `lunch`"),
         ("[contributes]\ncommand = true", 7, "invalid type"),
     ] {
         let error = refusal(tail);
@@ -170,12 +115,7 @@ fn broken_rules_are_explained_where_they_are_broken() {
         assert_eq!(error.code(), "KDK-0400", "{to}");
         assert!(error.place().is_some(), "{to}");
     }
-    assert!(
-        Manifest::parse("")
-            .unwrap_err()
-            .to_string()
-            .contains("missing field `extension`")
-    );
+    assert!(Manifest::parse("").unwrap_err().to_string().contains("missing field `extension`"));
 }
 
 #[test]
@@ -197,54 +137,28 @@ fn claims_on_the_host_are_refused() {
         "COPY",
         "VALUES",
     ] {
-        let error = refusal(&format!(
-            "[contributes]\nstatements = [\"PUT GEO\", \"{claim}\"]\n"
-        ));
+        let error = refusal(&format!("[contributes]\nstatements = [\"PUT GEO\", \"{claim}\"]\n"));
         assert_eq!(error.code(), "KDK-0401", "{claim}");
         assert_eq!(error.place().unwrap().line, 7);
-        assert!(
-            error
-                .to_string()
-                .contains(&format!("the statement `{}`", claim.to_uppercase())),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&format!("the statement `{}`", claim.to_uppercase())), "{error}");
     }
     for name in ["sql", "ext", "main", "kodiak", "nul"] {
-        assert_eq!(
-            Manifest::parse(&HEAD.replace("geo", name))
-                .unwrap_err()
-                .code(),
-            "KDK-0401",
-            "{name}"
-        );
+        assert_eq!(Manifest::parse(&HEAD.replace("geo", name)).unwrap_err().code(), "KDK-0401", "{name}");
     }
-    assert_eq!(
-        refusal("[contributes]\nlanguages = [\"sql\"]\n").code(),
-        "KDK-0401"
-    );
+    assert_eq!(refusal("[contributes]\nlanguages = [\"sql\"]\n").code(), "KDK-0401");
 }
 
 #[test]
 fn sizes_are_bounded() {
     let huge = format!("{HEAD}#{}", "x".repeat(MANIFEST_BYTES_MAX));
-    assert!(
-        Manifest::parse(&huge)
-            .unwrap_err()
-            .to_string()
-            .contains("at most 65536")
-    );
+    assert!(Manifest::parse(&huge).unwrap_err().to_string().contains("at most 65536"));
     let functions = |count: usize| {
         let list: Vec<String> = (0..count).map(|number| format!("\"f{number}\"")).collect();
         format!("{HEAD}[contributes]\nfunctions = [{}]", list.join(","))
     };
     assert!(Manifest::parse(&functions(CONTRIBUTIONS_MAX)).is_ok());
     let error = Manifest::parse(&functions(CONTRIBUTIONS_MAX + 1)).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("`contributes.functions`: at most 256"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("`contributes.functions`: at most 256"), "{error}");
 }
 
 /// A parser that recurses on nesting would end the process here.
@@ -264,69 +178,29 @@ fn a_file_is_named_in_its_errors() {
     let path = dir.path().join("kodiak-plugin.toml");
     assert_eq!(Manifest::read(&path).unwrap_err().code(), "KDK-0200");
     std::fs::write(&path, "x = 1").unwrap();
-    assert!(
-        Manifest::read(&path)
-            .unwrap_err()
-            .to_string()
-            .contains("kodiak-plugin.toml")
-    );
+    assert!(Manifest::read(&path).unwrap_err().to_string().contains("kodiak-plugin.toml"));
     std::fs::write(&path, b"\xff\xfe").unwrap();
-    assert!(
-        Manifest::read(&path)
-            .unwrap_err()
-            .to_string()
-            .contains("not UTF-8")
-    );
+    assert!(Manifest::read(&path).unwrap_err().to_string().contains("not UTF-8"));
     std::fs::write(&path, SCM).unwrap();
-    assert_eq!(
-        Manifest::read(&path).unwrap(),
-        Manifest::parse(SCM).unwrap()
-    );
+    assert_eq!(Manifest::read(&path).unwrap(), Manifest::parse(SCM).unwrap());
 }
 
 #[test]
 fn only_new_permissions_need_consent() {
     let none = Permissions::default();
-    let read = Permissions {
-        sql: SqlAccess::Read,
-        schemas: vec!["a".into()],
-        ..none.clone()
-    };
-    let write = Permissions {
-        sql: SqlAccess::Write,
-        network: true,
-        ..none.clone()
-    };
+    let read = Permissions { sql: SqlAccess::Read, schemas: vec!["a".into()], ..none.clone() };
+    let write = Permissions { sql: SqlAccess::Write, network: true, ..none.clone() };
     assert_eq!(read.describe(), ["read tables in the schema `a`"]);
     assert!(read.beyond(&read).is_empty() && none.beyond(&write).is_empty());
     assert!(read.beyond(&write).is_empty(), "narrower is not new");
-    assert_eq!(
-        write.beyond(&read),
-        ["read and change every table", "use the network"]
-    );
-    let wider = Permissions {
-        schemas: vec!["a".into(), "b".into()],
-        ..read.clone()
-    };
+    assert_eq!(write.beyond(&read), ["read and change every table", "use the network"]);
+    let wider = Permissions { schemas: vec!["a".into(), "b".into()], ..read.clone() };
     assert_eq!(wider.beyond(&read), ["read tables in the schema `b`"]);
-    let all = Permissions {
-        schemas: vec![],
-        ..read.clone()
-    };
+    let all = Permissions { schemas: vec![], ..read.clone() };
     assert_eq!(all.beyond(&read), ["read every table"]);
-    let files = Permissions {
-        filesystem: vec![FilesystemAccess::Data],
-        ..none.clone()
-    };
+    let files = Permissions { filesystem: vec![FilesystemAccess::Data], ..none.clone() };
     assert_eq!(files.beyond(&none).len(), 1);
-    assert!(
-        files
-            .beyond(&Permissions {
-                filesystem: vec![FilesystemAccess::Any],
-                ..none
-            })
-            .is_empty()
-    );
+    assert!(files.beyond(&Permissions { filesystem: vec![FilesystemAccess::Any], ..none }).is_empty());
 }
 
 /// A manifest is a regular text: words in places where it looks for them find more than random bytes do.
@@ -341,8 +215,7 @@ fn toml_soup() -> impl Strategy<Value = String> {
         Just("statements = [\"PUT GEO\"]\n".to_owned()),
         "[a-z]{1,6} = [\"\\[{][ -~]{0,8}\n",
         "\\PC{0,12}",
-        proptest::collection::vec(any::<u8>(), 0..8)
-            .prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        proptest::collection::vec(any::<u8>(), 0..8).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
     ];
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
@@ -376,11 +249,7 @@ fn check_answer(text: &str) -> Result<(), TestCaseError> {
             prop_assert_eq!(Manifest::parse(&manifest.to_toml()).unwrap(), manifest);
         }
         Err(error) => {
-            prop_assert!(
-                !error.to_string().chars().any(char::is_control),
-                "{}",
-                error
-            );
+            prop_assert!(!error.to_string().chars().any(char::is_control), "{}", error);
             prop_assert!(error.to_string().len() < 2500);
         }
     }

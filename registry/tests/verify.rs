@@ -40,17 +40,8 @@ fn a_library_made_by_the_compiler_is_read() {
 #[test]
 fn a_crafted_library_is_read_too() {
     let folder = Folder::new();
-    assert_eq!(
-        inspect(&folder.file(&Library::default().bytes()))
-            .unwrap()
-            .manifest
-            .name(),
-        "geo"
-    );
-    let c = Library {
-        symbol: Some("kodiak_plugin_c_v1"),
-        ..Library::default()
-    };
+    assert_eq!(inspect(&folder.file(&Library::default().bytes())).unwrap().manifest.name(), "geo");
+    let c = Library { symbol: Some("kodiak_plugin_c_v1"), ..Library::default() };
     assert_eq!(inspect(&folder.file(&c.bytes())).unwrap().entry, Entry::C);
 }
 
@@ -71,12 +62,7 @@ fn every_other_kind_of_file_is_named() {
     }
     let error = inspect(folder.0.path()).unwrap_err();
     assert!(error.to_string().contains("is a directory"), "{error}");
-    assert_eq!(
-        inspect(&folder.0.path().join("absent.so"))
-            .unwrap_err()
-            .code(),
-        "KDK-0200"
-    );
+    assert_eq!(inspect(&folder.0.path().join("absent.so")).unwrap_err().code(), "KDK-0200");
     // This very test program is a real ELF file without a manifest.
     let program = std::env::current_exe().unwrap();
     assert!(["KDK-0450", "KDK-0451"].contains(&inspect(&program).unwrap_err().code()));
@@ -89,20 +75,10 @@ fn another_platform_is_named() {
     bytes[18..20].copy_from_slice(&0xf3u16.to_le_bytes());
     let error = folder.refusal(&bytes);
     assert_eq!(error.code(), "KDK-0450");
-    assert!(
-        error
-            .to_string()
-            .contains("was built for riscv; this host runs on"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("was built for riscv; this host runs on"), "{error}");
     bytes[4] = 1;
     bytes[5] = 2;
-    assert!(
-        folder
-            .refusal(&bytes)
-            .to_string()
-            .contains("32-bit big-endian")
-    );
+    assert!(folder.refusal(&bytes).to_string().contains("32-bit big-endian"));
 }
 
 #[test]
@@ -110,84 +86,38 @@ fn a_library_cut_anywhere_is_refused() {
     let folder = Folder::new();
     let whole = Library::default().bytes();
     for length in 0..whole.len() {
-        assert_eq!(
-            folder.refusal(&whole[..length]).code(),
-            "KDK-0450",
-            "{length} of {}",
-            whole.len()
-        );
+        assert_eq!(folder.refusal(&whole[..length]).code(), "KDK-0450", "{length} of {}", whole.len());
     }
 }
 
 #[test]
 fn a_plain_library_and_a_plugin_without_entry_differ() {
     let folder = Folder::new();
-    let plain = Library {
-        manifest: None,
-        ..Library::default()
-    };
+    let plain = Library { manifest: None, ..Library::default() };
     assert_eq!(folder.refusal(&plain.bytes()).code(), "KDK-0451");
     for symbol in [None, Some("KODIAK_PLUGIN_V2"), Some("KODIAK_PLUGIN_V1_")] {
-        let error = folder.refusal(
-            &Library {
-                symbol,
-                ..Library::default()
-            }
-            .bytes(),
-        );
+        let error = folder.refusal(&Library { symbol, ..Library::default() }.bytes());
         assert_eq!(error.code(), "KDK-0450");
         assert!(error.to_string().contains("no entry"), "{error}");
     }
-    let imported = Library {
-        symbol_defined: false,
-        ..Library::default()
-    };
-    assert_eq!(
-        folder.refusal(&imported.bytes()).code(),
-        "KDK-0450",
-        "an undefined symbol is no entry"
-    );
+    let imported = Library { symbol_defined: false, ..Library::default() };
+    assert_eq!(folder.refusal(&imported.bytes()).code(), "KDK-0450", "an undefined symbol is no entry");
 }
 
 #[test]
 fn what_is_wrong_in_the_section_is_said() {
     let folder = Folder::new();
-    let section = |bytes: &[u8]| {
-        Library {
-            manifest: Some(bytes.to_vec()),
-            ..Library::default()
-        }
-        .bytes()
-    };
+    let section = |bytes: &[u8]| Library { manifest: Some(bytes.to_vec()), ..Library::default() }.bytes();
     let whole = [MANIFEST_MAGIC, MANIFEST.as_bytes()].concat();
-    assert!(
-        inspect(&folder.file(&section(&[&whole[..], &[0; 100]].concat()))).is_ok(),
-        "padding is allowed"
-    );
+    assert!(inspect(&folder.file(&section(&[&whole[..], &[0; 100]].concat()))).is_ok(), "padding is allowed");
     let twice = [&whole[..], &[0], &whole[..]].concat();
     for (bytes, code, words) in [
-        (
-            MANIFEST.as_bytes().to_vec(),
-            "KDK-0400",
-            "does not begin with",
-        ),
+        (MANIFEST.as_bytes().to_vec(), "KDK-0400", "does not begin with"),
         (twice, "KDK-0400", "more than one manifest"),
         ([MANIFEST_MAGIC, b"\xff"].concat(), "KDK-0400", "not UTF-8"),
-        (
-            [MANIFEST_MAGIC, b"x = 1"].concat(),
-            "KDK-0400",
-            "unknown field `x`",
-        ),
-        (
-            [MANIFEST_MAGIC, &[b'#'; 300_000][..]].concat(),
-            "KDK-0400",
-            "at most",
-        ),
-        (
-            [&whole[..], b"statements = [\"SELECT\"]"].concat(),
-            "KDK-0401",
-            "`SELECT`",
-        ),
+        ([MANIFEST_MAGIC, b"x = 1"].concat(), "KDK-0400", "unknown field `x`"),
+        ([MANIFEST_MAGIC, &[b'#'; 300_000][..]].concat(), "KDK-0400", "at most"),
+        ([&whole[..], b"statements = [\"SELECT\"]"].concat(), "KDK-0401", "`SELECT`"),
     ] {
         let error = folder.refusal(&section(&bytes));
         assert_eq!(error.code(), code, "{error}");
@@ -197,24 +127,13 @@ fn what_is_wrong_in_the_section_is_said() {
 
 #[test]
 fn only_abi_versions_that_the_host_speaks_are_accepted() {
-    let of = |api: &str| {
-        Manifest::parse(&MANIFEST.replace("api = \"1.0\"", &format!("api = \"{api}\""))).unwrap()
-    };
-    for (api, accepted) in [
-        ("1.0", true),
-        ("1.3", true),
-        ("1.4", false),
-        ("0.9", false),
-        ("2.1", false),
-    ] {
+    let of = |api: &str| Manifest::parse(&MANIFEST.replace("api = \"1.0\"", &format!("api = \"{api}\""))).unwrap();
+    for (api, accepted) in [("1.0", true), ("1.3", true), ("1.4", false), ("0.9", false), ("2.1", false)] {
         assert_eq!(check_abi(&of(api), 1, 3).is_ok(), accepted, "{api}");
     }
     let error = check_abi(&of("2.1"), 1, 3).unwrap_err();
     assert_eq!(error.code(), "KDK-0460");
-    assert_eq!(
-        error.to_string(),
-        "`geo` 0.3.1 was built for plugin ABI 2.1; this host accepts 1.0 to 1.3"
-    );
+    assert_eq!(error.to_string(), "`geo` 0.3.1 was built for plugin ABI 2.1; this host accepts 1.0 to 1.3");
 }
 
 #[test]
@@ -222,10 +141,7 @@ fn the_hash_is_of_the_file() {
     let folder = Folder::new();
     let path = folder.file(b"abc");
     assert_eq!(sha256(&path).unwrap(), Digest::of(b"abc"));
-    assert_eq!(
-        sha256(Path::new("/nowhere/x")).unwrap_err().code(),
-        "KDK-0200"
-    );
+    assert_eq!(sha256(Path::new("/nowhere/x")).unwrap_err().code(), "KDK-0200");
 }
 
 /// The only errors that bytes may cause.

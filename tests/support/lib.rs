@@ -1,1 +1,3 @@
-//! x
+//! What tests need: throw-away homes, the built program and the built plugins.
+
+pub mod target;

@@ -3,7 +3,9 @@
 
 use super::{MAJOR, PluginRoot_Ref};
 use abi_stable::StableAbi;
-use abi_stable::abi_stability::abi_checking::{AbiInstability, check_layout_compatibility};
+use abi_stable::abi_stability::abi_checking::{
+    AbiInstability, AbiInstabilityErrors, CheckingGlobals, ExpectedFound, check_layout_compatibility_with_globals,
+};
 use abi_stable::library::{AbiHeaderRef, RootModule};
 use abi_stable::type_layout::TLFieldOrFunction;
 use std::fmt;
@@ -51,8 +53,11 @@ pub fn accept(header: AbiHeaderRef) -> Result<(PluginRoot_Ref, ApiVersion), Chec
     }
     let theirs = header.layout().ok_or_else(|| CheckError::Layout("the library carries no type layouts".into()))?;
     let mine = <PluginRoot_Ref as StableAbi>::LAYOUT;
-    let (interface, implementation) = if built_for.minor < ours.minor { (theirs, mine) } else { (mine, theirs) };
-    check_layout_compatibility(interface, implementation).map_err(|errors| CheckError::Layout(condense(&errors)))?;
+    let older = built_for.minor < ours.minor;
+    let (interface, implementation) = if older { (theirs, mine) } else { (mine, theirs) };
+    // With the process-wide globals, a vtable of an older plugin seen earlier would become the measure of this one.
+    check_layout_compatibility_with_globals(interface, implementation, &CheckingGlobals::new())
+        .map_err(|errors| CheckError::Layout(condense(&errors, older)))?;
     // SAFETY: the layouts were just found compatible.
     let root = unsafe { header.unchecked_layout::<PluginRoot_Ref>() }
         .map_err(|error| CheckError::Constructor(first_line(&error.to_string())))?;
@@ -64,7 +69,7 @@ fn first_line(text: &str) -> String {
 }
 
 /// `root.activate.context: expected type u32, found u64` instead of hundreds of lines.
-fn condense(errors: &abi_stable::abi_stability::abi_checking::AbiInstabilityErrors) -> String {
+fn condense(errors: &AbiInstabilityErrors, older: bool) -> String {
     // The deepest difference is the cause; those above it only contain it.
     let Some(error) = errors.errors.iter().max_by_key(|error| error.stack_trace.len()) else {
         return "the types differ".into();
@@ -73,31 +78,46 @@ fn condense(errors: &abi_stable::abi_stability::abi_checking::AbiInstabilityErro
         TLFieldOrFunction::Field(field) => field.name().to_owned(),
         TLFieldOrFunction::Function(function) => function.name.to_string(),
     });
-    let path = std::iter::once("root".to_owned()).chain(path).collect::<Vec<_>>().join(".");
-    let reason = error.errs.first().map_or_else(|| "the types differ".to_owned(), describe);
+    // Tuple fields, return slots and a vtable's own pointer are steps of the checker's, not of the author's.
+    let named = path.filter(|step| !step.starts_with("__") && !step.trim_start_matches("field_").parse::<u32>().is_ok());
+    let mut path: Vec<String> = std::iter::once("root".to_owned()).chain(named).collect();
+    path.dedup();
+    let path = path.join(".");
+    let reason = error.errs.first().map_or_else(|| "the types differ".to_owned(), |error| describe(error, older));
     format!("{path}: {reason}")
 }
 
-fn describe(error: &AbiInstability) -> String {
+/// What the checker calls expected is the interface's, which is the plugin's when that is the older side.
+fn describe(error: &AbiInstability, older: bool) -> String {
     match error {
-        AbiInstability::Name(x) => format!("expected type {}, found {}", x.expected, x.found),
-        AbiInstability::MismatchedPrimitive(x) => format!("expected type {:?}, found {:?}", x.expected, x.found),
-        AbiInstability::PackageVersion(x) => format!("expected version {}, found {}", x.expected, x.found),
-        AbiInstability::FieldCountMismatch(x) => format!("expected {} fields, found {}", x.expected, x.found),
-        AbiInstability::UnexpectedField(x) => {
-            format!("expected field `{}`, found `{}`", x.expected.name(), x.found.name())
+        AbiInstability::Name(x) => differ("type ", x, older),
+        AbiInstability::MismatchedPrimitive(x) => {
+            let name = |primitive| format!("{primitive:?}").to_lowercase();
+            let x = ExpectedFound { expected: name(x.expected), found: name(x.found) };
+            differ("type ", &x, older)
         }
-        AbiInstability::TooManyVariants(x) => format!("expected {} variants, found {}", x.expected, x.found),
-        AbiInstability::Size(x) => format!("expected {} bytes, found {}", x.expected, x.found),
-        AbiInstability::Alignment(x) => format!("expected an alignment of {}, found {}", x.expected, x.found),
+        AbiInstability::PackageVersion(x) => differ("version ", x, older),
+        AbiInstability::FieldCountMismatch(x) => differ("this number of fields: ", x, older),
+        AbiInstability::UnexpectedField(x) => {
+            let x = ExpectedFound { expected: quoted(x.expected.name()), found: quoted(x.found.name()) };
+            differ("field ", &x, older)
+        }
+        AbiInstability::TooManyVariants(x) => differ("this number of variants: ", x, older),
+        AbiInstability::Size(x) => differ("this number of bytes: ", x, older),
+        AbiInstability::Alignment(x) => differ("an alignment of ", x, older),
         AbiInstability::TLDataDiscriminant(_) => "one side has another kind of type".into(),
         AbiInstability::MismatchedPrefixConditionality(_) | AbiInstability::MismatchedPrefixSize(_) => {
             "the two sides disagree on which fields of a vtable are always there".into()
         }
-        other => {
-            let text = format!("{other:?}");
-            let name = text.split(['(', '{', ' ']).next().unwrap_or("difference");
-            format!("the types differ ({name})")
-        }
+        _ => "the types differ".into(),
     }
+}
+
+fn differ<T: fmt::Display>(what: &str, x: &ExpectedFound<T>, older: bool) -> String {
+    let (ours, theirs) = if older { (&x.found, &x.expected) } else { (&x.expected, &x.found) };
+    format!("expected {what}{ours}, found {theirs}")
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{name}`")
 }

@@ -19,11 +19,7 @@ pub struct Library {
 impl Default for Library {
     fn default() -> Self {
         let manifest = [MANIFEST_MAGIC, MANIFEST.as_bytes()].concat();
-        Self {
-            manifest: Some(manifest),
-            symbol: Some("KODIAK_PLUGIN_V1"),
-            symbol_defined: true,
-        }
+        Self { manifest: Some(manifest), symbol: Some("KODIAK_PLUGIN_V1"), symbol_defined: true }
     }
 }
 
@@ -34,9 +30,7 @@ impl Library {
         const STRTAB: u32 = 3;
         const PROGBITS: u32 = 1;
 
-        let symbol_name = self
-            .symbol
-            .map(|name| [b"\0", name.as_bytes(), b"\0"].concat());
+        let symbol_name = self.symbol.map(|name| [b"\0", name.as_bytes(), b"\0"].concat());
         let dynstr = symbol_name.unwrap_or_else(|| vec![0]);
         let mut dynsym = vec![0; 24];
         if self.symbol.is_some() {
@@ -47,20 +41,13 @@ impl Library {
             dynsym.extend(0x1000u64.to_le_bytes());
             dynsym.extend(8u64.to_le_bytes());
         }
-        let mut sections = vec![
-            (".dynstr", STRTAB, dynstr, 0),
-            (".dynsym", DYNSYM, dynsym, 1),
-        ];
+        let mut sections = vec![(".dynstr", STRTAB, dynstr, 0), (".dynsym", DYNSYM, dynsym, 1)];
         if let Some(manifest) = &self.manifest {
             sections.push((".kodiak.manifest", PROGBITS, manifest.clone(), 0));
         }
         let mut names = vec![0];
         let mut offsets: Vec<u32> = Vec::new();
-        for name in sections
-            .iter()
-            .map(|section| section.0)
-            .chain([".shstrtab"])
-        {
+        for name in sections.iter().map(|section| section.0).chain([".shstrtab"]) {
             offsets.push(names.len() as u32);
             names.extend(name.as_bytes());
             names.push(0);
@@ -85,11 +72,7 @@ impl Library {
         }
         body.resize(body.len().next_multiple_of(8), 0);
 
-        let machine: u16 = if cfg!(target_arch = "aarch64") {
-            183
-        } else {
-            62
-        };
+        let machine: u16 = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
         let mut header = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
         header.extend(3u16.to_le_bytes()); // shared object
         header.extend(machine.to_le_bytes());
@@ -98,14 +81,7 @@ impl Library {
         header.extend(64u64.to_le_bytes()); // program headers
         header.extend((body.len() as u64).to_le_bytes()); // section headers
         header.extend(0u32.to_le_bytes());
-        for number in [
-            64u16,
-            56,
-            1,
-            64,
-            sections.len() as u16 + 1,
-            sections.len() as u16,
-        ] {
+        for number in [64u16, 56, 1, 64, sections.len() as u16 + 1, sections.len() as u16] {
             header.extend(number.to_le_bytes());
         }
         header.extend(1u32.to_le_bytes()); // load
