@@ -19,6 +19,7 @@ mod plugins;
 mod services;
 
 use plugins::Plugins;
+pub(crate) use services::from_arrow;
 
 /// An open database. Cloning is cheap and shares it.
 #[derive(Clone)]

@@ -2,7 +2,7 @@
 
 use crate::abi::{AbiCommandOutcome, RNone, RSome};
 use crate::arrow::{BatchReader, export_stream};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Call;
 use arrow_array::RecordBatch;
 
@@ -11,7 +11,6 @@ use arrow_array::RecordBatch;
 pub struct Output {
     exit_code: u8,
     text: String,
-    errors: String,
     rows: Option<BatchReader>,
 }
 
@@ -48,7 +47,7 @@ impl Output {
         AbiCommandOutcome {
             exit_code: self.exit_code.into(),
             text: self.text.into(),
-            errors: self.errors.into(),
+            errors: Default::default(),
             rows: self.rows.map_or(RNone, |rows| RSome(export_stream(rows))),
             options: Default::default(),
         }
@@ -57,15 +56,22 @@ impl Output {
 
 pub(crate) type Run<P> = Box<dyn Fn(&P, &Call, &[String]) -> Result<Output> + Send + Sync>;
 
-/// Parses arguments by clap: help and version go to standard output, usage errors to standard error with exit code 2.
+/// Parses arguments by clap: help and version go to standard output, usage errors end with exit code 2.
 pub(crate) fn parsed<P, A: clap::Parser>(
     run: impl Fn(&P, &Call, A) -> Result<Output> + Send + Sync + 'static,
 ) -> Run<P> {
     Box::new(move |plugin, call, arguments| match A::try_parse_from(arguments) {
         Ok(parsed) => run(plugin, call, parsed),
-        Err(error) if error.use_stderr() => {
-            Ok(Output { exit_code: 2, errors: error.render().to_string(), ..Output::default() })
-        }
+        Err(error) if error.use_stderr() => Err(usage_error(&error, &arguments[0])),
         Err(help) => Ok(Output::text(help.render().to_string())),
     })
+}
+
+/// What clap says against the arguments, in the host's shape.
+fn usage_error(error: &clap::Error, program: &str) -> Error {
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("For more"));
+    let message = lines.next().unwrap_or_default().trim_start_matches("error: ").replace('\'', "`");
+    let error = Error::new("KDK-0002", message).help(format!("{program} --help"));
+    lines.fold(error, Error::detail)
 }

@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use super::format::Format;
-use super::{completions, db, init, quickstart, sql, version};
+use super::{completions, db, ext, init, quickstart, sql, version};
 use crate::error::{Error, codes};
 
 const STYLES: Styles = Styles::styled()
@@ -65,6 +65,9 @@ pub enum Command {
     /// Look after a database
     #[command(subcommand)]
     Db(db::Command),
+    /// Install and look after extensions
+    #[command(subcommand)]
+    Ext(ext::Command),
     /// Make a project: a folder with `kodiak.toml` and a database
     Init(init::Args),
     /// Walk through Kodiak on generated data

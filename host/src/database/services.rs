@@ -180,7 +180,7 @@ fn quote(name: &str) -> String {
 }
 
 /// Arrow's error as ours: what a plugin's stream reported comes through unchanged.
-pub(super) fn from_arrow(error: ArrowError) -> Error {
+pub(crate) fn from_arrow(error: ArrowError) -> Error {
     match error {
         ArrowError::ExternalError(inner) => match inner.downcast::<Error>() {
             Ok(ours) => *ours,
