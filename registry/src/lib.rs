@@ -12,6 +12,9 @@
 //! | [`lock`] | which of them a database has enabled, and whether each is usable |
 //! | [`error`] | what went wrong, with code and way out |
 
+// A test may panic.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod claims;
 pub mod digest;
 pub mod error;

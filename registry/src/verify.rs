@@ -162,7 +162,7 @@ fn machine_name(machine: elf::Machine) -> String {
     }
 }
 
-fn check_platform<'data, R: ReadCacheOps>(data: &'data ReadCache<R>, bytes: u64) -> Result<(), String> {
+fn check_platform<R: ReadCacheOps>(data: &ReadCache<R>, bytes: u64) -> Result<(), String> {
     let start = data.read_bytes_at(0, bytes.min(64)).map_err(|()| "cannot be read".to_owned())?;
     let other = match start {
         [] => Some("is empty"),

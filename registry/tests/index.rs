@@ -1,5 +1,8 @@
 //! Indexes: what is found, what is refused, and what is not read. And the first-party index itself.
 
+// A test may panic.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,8 @@
 //! The set of enabled extensions: files, dependents, and the state of each with its words.
 
+// A test may panic.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;

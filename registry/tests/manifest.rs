@@ -1,5 +1,8 @@
 //! The rules of a manifest, and that no text breaks the parser.
 
+// A test may panic.
+#![allow(clippy::unwrap_used)]
+
 use kodiak_registry::manifest::{CONTRIBUTIONS_MAX, FilesystemAccess, Hook, MANIFEST_BYTES_MAX, SqlAccess};
 use kodiak_registry::{ClaimKind, Error, Manifest, Permissions};
 use proptest::prelude::*;

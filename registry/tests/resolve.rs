@@ -1,5 +1,8 @@
 //! The resolver against a small obvious model, and its words.
 
+// A test may panic.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use kodiak_registry::resolve::{Change, Plan, Reason, Request, Source, loading_order, resolve};

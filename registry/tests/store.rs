@@ -1,5 +1,8 @@
 //! The store: one good copy whatever happens at once, every change seen, nothing followed out of it.
 
+// A test may panic.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;

@@ -1,5 +1,8 @@
 //! The check of a library before it is loaded: every kind of wrong file has its words, and no bytes break it.
 
+// A test may panic.
+#![allow(clippy::unwrap_used)]
+
 mod library;
 
 use std::fs;

@@ -164,9 +164,9 @@ impl Facts<'_> {
         let mut reached = BTreeSet::new();
         let mut open = VecDeque::from([None]);
         while let Some(at) = open.pop_front() {
-            let (here, rest) = self.found.into_iter().partition(|fact| fact.from == at);
+            let (here, rest): (Vec<Fact>, Vec<Fact>) = self.found.into_iter().partition(|fact| fact.from == at);
             self.found = rest;
-            for fact in Vec::<Fact>::from(here) {
+            for fact in here {
                 reasons.push(fact.text);
                 if let Some(to) = fact.to
                     && reached.insert(to.clone())
