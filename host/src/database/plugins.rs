@@ -11,6 +11,7 @@ use crate::sql::claim::{self, Claimed, ScalarFunction, TableFunction};
 use crate::sql::{Caller, Outcome, Rows, TextToken, TextTokenKind, Value, split, tokens};
 use crate::storage::Store;
 use kodiak_plugin_api::abi::token;
+use kodiak_registry::claims::is_host_statement;
 use std::sync::Arc;
 
 /// Where a database keeps its own set of extensions.
@@ -18,8 +19,7 @@ pub(super) const SET_KEY: &[u8] = b"extensions/set";
 /// Keywords that a claim can have.
 const CLAIM_WORDS_MAX: usize = 4;
 /// First words that no extension can claim, so that most statements ask nobody.
-const HOST_WORDS: &[&str] =
-    &["SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "BEGIN", "COMMIT", "ROLLBACK", "SET", "EXPLAIN", "VALUES"];
+const HOST_WORDS: &[&str] = &["SELECT", "WITH", "INSERT", "UPDATE", "BEGIN", "COMMIT", "ROLLBACK", "SET", "VALUES"];
 
 /// The extensions of one database, as its front end sees them.
 #[derive(Clone)]
@@ -111,6 +111,10 @@ impl claim::Extensions for Plugins {
         if let Some((grant, claim)) = self.extensions()?.statement(&view, &words)? {
             let (plugins, text) = (self.clone(), statement.to_owned());
             return Ok(Some(Box::new(ClaimedStatement { plugins, grant, claim, text })));
+        }
+        // What the host understands is never somebody's that is missing.
+        if is_host_statement(&words[..words.len().min(2)].join(" ")) {
+            return Ok(None);
         }
         match self.extensions()?.missing_statement(&view, &words) {
             Some(error) => Err(error),

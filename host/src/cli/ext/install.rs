@@ -70,9 +70,10 @@ fn consent(context: &Context, plan: &InstallPlan, yes: bool) -> Result<()> {
             _ => Err(Error::new(codes::CANCELLED, "nothing was installed")),
         };
     }
-    let names: Vec<&str> =
-        plan.steps.iter().filter(|s| !s.new_permissions.is_empty()).map(|step| step.name.as_str()).collect();
-    let text = format!("{} ask for permissions, and there is no terminal to agree on", names.join(", "));
+    let names: Vec<String> =
+        plan.steps.iter().filter(|s| !s.new_permissions.is_empty()).map(|step| format!("`{}`", step.name)).collect();
+    let verb = if names.len() == 1 { "asks" } else { "ask" };
+    let text = format!("{} {verb} for permissions, and there is no terminal to agree on", names.join(", "));
     Err(Error::new(codes::NO_TERMINAL, text).help("add --yes to agree"))
 }
 
