@@ -9,7 +9,7 @@ use super::io::Directory;
 use super::lock::WriterLock;
 use super::part::Part;
 use super::record::Attached;
-use super::recover::{Files, Writers, catch_up, files_of, load};
+use super::recover::{Files, Writers, catch_up, files_of, is_followed, load};
 use super::segment::Segments;
 use super::spec::Finding;
 use super::state::State;
@@ -62,7 +62,12 @@ pub(crate) fn check(files: &Files, lock: &WriterLock) -> Result<Vec<Finding>> {
 fn read_state(files: &Files) -> Result<Arc<State>> {
     let mut head = load(files)?;
     catch_up(files, &mut head, Writers::Excluded)?;
-    Ok(head.state)
+    match &head.log {
+        Some(position) if is_followed(files, position)? => {
+            Err(super::io::corrupt(&position.wal.file.name, "its end is missing"))
+        }
+        _ => Ok(head.state),
+    }
 }
 
 fn check_part(table: &Table, part: &Part) -> Result<()> {

@@ -159,14 +159,14 @@ impl Directory {
         let path = self.path(name);
         let verb = if matches!(mode, Mode::Ensure | Mode::Truncate) { "create" } else { "open" };
         let file = self.disk.open(&path, mode).map_err(|error| Error::io(verb, &path, &error))?;
-        Ok(File { file, path, name: name.to_owned() })
+        Ok(File { file, path: path.into(), name: name.into() })
     }
 
     /// Opens a file for reading if it is there.
     pub(crate) fn open_if_there(&self, name: &str) -> Result<Option<File>> {
         let path = self.path(name);
         match self.disk.open(&path, Mode::Read) {
-            Ok(file) => Ok(Some(File { file, path, name: name.to_owned() })),
+            Ok(file) => Ok(Some(File { file, path: path.into(), name: name.into() })),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(Error::io("open", &path, &error)),
         }
@@ -231,9 +231,9 @@ impl Directory {
 #[derive(Clone, Debug)]
 pub(crate) struct File {
     file: Arc<dyn DiskFile>,
-    path: PathBuf,
+    path: Arc<Path>,
     /// Relative to the database.
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
 }
 
 impl File {

@@ -55,7 +55,7 @@ impl Manifest {
         write_current(directory, self.number)
     }
 
-    fn encode(&self, database: Ulid) -> Result<Vec<u8>> {
+    pub(crate) fn encode(&self, database: Ulid) -> Result<Vec<u8>> {
         let mut out = Encoder::default();
         out.raw(&database.to_bytes());
         out.u64(self.number);

@@ -165,10 +165,6 @@ impl Part {
         self.0.columns.as_deref()
     }
 
-    pub(crate) fn schema(&self) -> &SchemaRef {
-        &self.0.schema
-    }
-
     /// The live rows in memory whose ids pass, as a part of their own.
     pub(crate) fn split(&self, keep: impl Fn(u64) -> bool) -> Result<Self> {
         let all: Vec<usize> = (0..self.0.schema.fields().len()).collect();

@@ -196,6 +196,10 @@ fn follow(files: &Files, head: &mut Head) -> Result<()> {
     let Some(position) = &mut head.log else { return Ok(()) };
     let number = position.wal.number + 1;
     if let Some(wal) = WalFile::open(&files.directory, files.database, number, files.is_read_only)? {
+        if !files.is_read_only {
+            // Whoever wrote the end of the old file may have been killed before it was durable.
+            position.wal.file.sync()?;
+        }
         position.bytes_before += position.offset;
         (position.wal, position.offset) = (wal, wal::HEADER);
         return Ok(());
@@ -220,9 +224,7 @@ fn tail(
 ) -> Result<()> {
     found.has_tail = true;
     let Some(position) = head.log.as_ref().filter(|_| writers == Writers::Excluded) else { return Ok(()) };
-    let later = WalFile::open(&files.directory, files.database, position.wal.number + 1, true);
-    let is_followed = matches!(later, Ok(Some(later)) if later.file.len()? > wal::HEADER);
-    if is_followed || wal::was_durable(bytes, head.state.lsn + 1) {
+    if is_followed(files, position)? || wal::was_durable(bytes, head.state.lsn + 1) {
         return Err(corrupt(&position.wal.file.name, flaw));
     }
     found.warnings.push(format!(
@@ -236,6 +238,12 @@ fn tail(
     }
     found.has_tail = false;
     Ok(())
+}
+
+/// Whether there are records in the file after the last one that we know of: then this one lacks its end.
+pub(crate) fn is_followed(files: &Files, position: &Position) -> Result<bool> {
+    let later = files.directory.open_if_there(&wal::name(position.wal.number + 1))?;
+    Ok(later.map_or(Ok(0), |later| later.len())? > wal::HEADER)
 }
 
 /// Maps every segment of a state, so that it stays readable whatever other processes remove; says whether all were there.
@@ -279,36 +287,34 @@ pub(crate) fn map_loaded(files: &Files, head: &mut Head) -> Result<()> {
 pub(crate) fn reclaim(files: &Files, head: &Head) -> Result<()> {
     let directory = &files.directory;
     let Some(position) = &head.log else { return Ok(()) };
-    let mut is_durable = false;
     let used: HashSet<String> = files_of(&head.state).iter().map(|file| file.name()).collect();
+    let mut left_over = Vec::new();
     for name in directory.list(segment::FOLDER)? {
         let path = format!("{}/{name}", segment::FOLDER);
         if used.contains(&path) {
             continue;
         }
         // A transaction that is writing it holds its lock.
-        let is_left_over = match directory.open_if_there(&path)? {
-            Some(file) => file.try_lock()?,
-            None => false,
-        };
-        if is_left_over {
-            if !is_durable {
-                // The record by which it is not needed any more must not be lost.
-                position.wal.file.sync()?;
-                is_durable = true;
-            }
-            directory.remove(&path)?;
+        if directory.open_if_there(&path)?.map_or(Ok(false), |file| file.try_lock())? {
+            left_over.push(path);
         }
     }
-    for name in directory.list(manifest::FOLDER)? {
-        if name != manifest::name(position.manifest) {
-            directory.remove(&format!("{}/{name}", manifest::FOLDER))?;
-        }
+    let manifests = directory.list(manifest::FOLDER)?.into_iter();
+    left_over.extend(
+        manifests
+            .filter(|name| *name != manifest::name(position.manifest))
+            .map(|name| format!("{}/{name}", manifest::FOLDER)),
+    );
+    let logs = directory.list(wal::FOLDER)?.into_iter();
+    left_over.extend(
+        logs.filter(|name| wal::number(name).is_some_and(|number| number < position.first))
+            .map(|name| format!("{}/{name}", wal::FOLDER)),
+    );
+    if left_over.is_empty() {
+        return Ok(());
     }
-    for name in directory.list(wal::FOLDER)? {
-        if wal::number(&name).is_some_and(|number| number < position.first) {
-            directory.remove(&format!("{}/{name}", wal::FOLDER))?;
-        }
-    }
-    Ok(())
+    // What says that these are not needed may have been written by a process that was killed before it was durable.
+    position.wal.file.sync()?;
+    directory.sync_dir("")?;
+    left_over.iter().try_for_each(|path| directory.remove(path))
 }

@@ -46,6 +46,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Durable {
     lsn: u64,
+    /// The log file and the offset in it up to which it must not be cut: durable, or written by others.
+    keep: (u64, u64),
     is_syncing: bool,
     poison: Option<Error>,
 }
@@ -96,8 +98,12 @@ impl Store {
                     return Err(not_one());
                 }
                 database = Some(recover::create(&directory)?);
-                directory.sync_parent()?;
             }
+        }
+        if may_write && manifest::read_current(&directory)? == Some(1) {
+            // Who made the database may have been killed before its name was durable.
+            directory.sync_dir("")?;
+            directory.sync_parent()?;
         }
         let segments = Arc::new(Segments::new(directory.clone()));
         let database = database.ok_or_else(not_one)?;
@@ -124,6 +130,7 @@ impl Store {
         warnings: Vec<String>,
     ) -> Self {
         let end = head.log.as_ref().map(|position| (position.wal.file.clone(), position.offset));
+        let keep = place(&head);
         Self(Arc::new(Shared {
             path,
             options,
@@ -132,7 +139,7 @@ impl Store {
             newest: RwLock::new(head.state.clone()),
             end: RwLock::new(end),
             head: Mutex::new(head),
-            durable: Mutex::default(),
+            durable: Mutex::new(Durable { keep, ..Durable::default() }),
             synced: Condvar::new(),
             warnings: Mutex::new(warnings),
         }))
@@ -299,12 +306,31 @@ impl Shared {
             durable.is_syncing = false;
             self.synced.notify_all();
             match result {
-                Ok(()) => durable.lsn = durable.lsn.max(head.state.lsn),
+                Ok(()) => {
+                    durable.lsn = durable.lsn.max(head.state.lsn);
+                    durable.keep = durable.keep.max(place(&head));
+                }
                 Err(error) => {
                     durable.poison.get_or_insert(error.clone());
+                    drop(durable);
+                    if let Ok(held) = self.lock.hold() {
+                        self.cut_back(&self.head(), &held);
+                    }
                     return Err(error.detail("whether the transaction is durable shows when the database is opened again"));
                 }
             }
+        }
+    }
+
+    /// After a failed sync the operating system may show bytes that never reach the disk, and the next process would
+    /// build upon them. So our own records that are not durable are cut off, as far as nobody wrote after them.
+    fn cut_back(&self, head: &Head, _held: &Held<'_>) {
+        let Some(position) = &head.log else { return };
+        let (number, offset) = guard(&self.durable).keep;
+        let is_ours = position.wal.file.len().is_ok_and(|length| length == position.offset);
+        if number == position.wal.number && offset < position.offset && is_ours {
+            // If this fails too, opening the database sees what is there, which may be more than was acknowledged.
+            let _ = position.wal.file.set_len(offset).and_then(|()| position.wal.file.sync());
         }
     }
 
@@ -345,6 +371,9 @@ impl Shared {
     fn moved(&self, head: &Head) {
         let end = head.log.as_ref().map(|position| (position.wal.file.clone(), position.offset));
         *self.end.write().unwrap_or_else(PoisonError::into_inner) = end;
+        let mut durable = guard(&self.durable);
+        durable.keep = durable.keep.max(place(head));
+        drop(durable);
         self.publish(&head.state);
     }
 
@@ -398,18 +427,20 @@ impl Shared {
         self.append(head, held, Kind::Rotate, Vec::new(), &payload)?;
         if let Err(error) = position.wal.file.sync() {
             self.poison(&error);
+            self.cut_back(head, held);
             return Err(error);
         }
-        let mut durable = guard(&self.durable);
-        durable.lsn = durable.lsn.max(head.state.lsn);
-        drop(durable);
-        self.synced.notify_all();
         if let Some(position) = &mut head.log {
             position.bytes_before += position.offset;
             (position.wal, position.offset) = (next, wal::HEADER);
             *self.end.write().unwrap_or_else(PoisonError::into_inner) =
                 Some((position.wal.file.clone(), position.offset));
         }
+        let mut durable = guard(&self.durable);
+        durable.lsn = durable.lsn.max(head.state.lsn);
+        durable.keep = durable.keep.max(place(head));
+        drop(durable);
+        self.synced.notify_all();
         let current = manifest::read_current(&files.directory)?.unwrap_or_default();
         Ok(current.max(position.manifest) + 1)
     }
@@ -464,6 +495,11 @@ impl Drop for Shared {
             self.checkpoint_or_warn();
         }
     }
+}
+
+/// The log file and the offset in it at which a head stands.
+fn place(head: &Head) -> (u64, u64) {
+    head.log.as_ref().map_or((0, 0), |position| (position.wal.number, position.offset))
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -43,8 +43,7 @@ impl Trial {
         for (number, step) in steps.iter().enumerate() {
             if self.perhaps.is_some() {
                 // Only opening again says what happened.
-                let outcome = store.as_ref().map(|store| self.set(store, &Step::Set(0, 1), number));
-                assert!(outcome.is_none_or(|outcome| outcome.is_err()), "a poisoned store took a write");
+                assert!(store.as_ref().is_none_or(is_unknown), "a poisoned store took a write");
                 return;
             }
             let Some(open_store) = &store else {
@@ -81,7 +80,7 @@ impl Trial {
             Step::Set(from, count) | Step::Delete(from, count) => (*from, *count),
             _ => return Ok(()),
         };
-        let old: Vec<u64> = (from..from + count).filter_map(|id| find_in(&snapshot, table, id)).collect();
+        let old: Vec<u64> = (from..from + count).filter_map(|id| find(&snapshot, table, id)).collect();
         transaction.delete(table, &old)?;
         (from..from + count).for_each(|id| drop(next.remove(&id)));
         if matches!(step, Step::Set(..)) {
@@ -99,7 +98,6 @@ impl Trial {
                 assert!(!error.is(codes::CONFLICT) && !error.is(codes::CORRUPT), "{error:?}");
                 if is_unknown(store) {
                     self.perhaps = Some(next);
-                    self.table.get_or_insert(table);
                 }
                 Err(error)
             }
@@ -144,11 +142,7 @@ fn table_of(store: &Store) -> Option<TableId> {
     Some(TableId(u64::from_le_bytes(bytes.as_ref().try_into().unwrap())))
 }
 
-fn find_in(snapshot: &Snapshot, table: TableId, id: i64) -> Option<u64> {
-    find(snapshot, table, id)
-}
-
-fn contents(snapshot: &Snapshot) -> std::result::Result<Model, String> {
+fn contents(snapshot: &Snapshot) -> Result<Model, String> {
     let Some(bytes) = snapshot.get(b"table") else { return Ok(Model::new()) };
     let table = TableId(u64::from_le_bytes(bytes.as_ref().try_into().unwrap()));
     let all = rows(snapshot, table);
@@ -195,19 +189,29 @@ fn fail_everywhere(steps: &[Step], seed: u64, faults: &[Fault], stride: u64) {
             let mut trial = new();
             trial.run(&twin, steps);
             trial.verify(&twin.crash(), &story);
+            // The same, but another process opened the database and committed before the power went.
+            twin.restart();
+            let story = format!("{story}, restarted");
+            let store = open(&twin).unwrap_or_else(|error| panic!("{story}: {error:?}"));
+            let sure = contents(&store.begin().unwrap().snapshot()).unwrap();
+            assert!(sure == trial.sure || Some(&sure) == trial.perhaps.as_ref(), "{story}: {sure:?}");
+            let mut trial = Trial { table: table_of(&store), sure, perhaps: None };
+            trial.set(&store, &Step::Set(50, 1), 998).unwrap();
+            trial.verify(&twin.crash(), &story);
+            drop(store);
+            trial.verify(&twin.crash(), &format!("{story} and closed"));
         }
     }
 }
 
 #[test]
 fn a_scripted_workload_survives_a_fault_at_every_call() {
-    for seed in 1..4 {
-        fail_everywhere(&script(), seed, &[Fault::Error, Fault::NoSpace, Fault::Crash], 1);
-    }
+    fail_everywhere(&script(), 1, &[Fault::Error, Fault::Crash], 1);
+    fail_everywhere(&script(), 2, &[Fault::NoSpace], 2);
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig { cases: 24, ..Default::default() })]
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 5, ..Default::default() })]
 
     #[test]
     fn random_workloads_survive_faults(steps in proptest::collection::vec(step(), 1..12), seed in 1u64..1_000_000) {

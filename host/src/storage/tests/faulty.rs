@@ -97,10 +97,11 @@ impl Twin {
         self.world().calls
     }
 
-    /// Whether the planned fault happened.
-    pub(crate) fn has_failed(&self) -> bool {
-        let world = self.world();
-        world.plan.is_some_and(|(call, _)| world.calls > call)
+    /// The disk as the next process finds it after one was killed: nothing is lost yet, nothing is locked.
+    pub(crate) fn restart(&self) {
+        let mut world = self.world();
+        (world.is_dead, world.plan) = (false, None);
+        world.files.iter_mut().for_each(|file| file.locked_by = None);
     }
 
     /// The disk as it may look after the power went.

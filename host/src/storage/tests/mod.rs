@@ -3,7 +3,9 @@
 mod durability;
 pub(crate) mod faulty;
 mod faults;
+mod hostile;
 mod model;
+mod processes;
 mod transactions;
 
 use std::sync::Arc;

@@ -193,7 +193,7 @@ fn write(open: &mut Open, table: TableId, action: &Action, write: u64) {
             let snapshot = open.real.snapshot();
             let ids: Vec<u64> = (*key..key + count).filter_map(|key| find(&snapshot, table, key)).collect();
             assert_eq!(open.real.delete(table, &ids).unwrap(), ids.len() as u64);
-            (*key..key + count).for_each(|key| drop(open.now.rows.remove(&key)));
+            open.now.rows.retain(|row, _| !(*key..key + count).contains(row));
         }
         Action::Put(_, key) => {
             open.real.put(&[b'e', *key], &write.to_le_bytes()).unwrap();
