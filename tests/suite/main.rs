@@ -2,6 +2,9 @@
 
 mod abi_matrix;
 mod cli;
+mod connection;
+mod extension_seams;
+mod front_end;
 mod slt;
 mod tidy;
 

@@ -40,6 +40,7 @@ pub(crate) use engine::Engine;
 pub use inspect::{TextToken, TextTokenKind, Uses, tokens, uses};
 pub use outcome::{Outcome, Rows};
 pub(crate) use parse::Origin;
+pub use datafusion::common::ScalarValue;
 pub use session::Caller;
 pub(crate) use session::Session;
 pub use token::Token;
