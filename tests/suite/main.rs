@@ -1,6 +1,9 @@
 //! The tests of the whole, in one binary so that it links once: each module proves one promise from the outside.
 
 mod cli;
+mod connection;
+mod extension_seams;
+mod front_end;
 mod slt;
 
 use kodiak_tests::Sandbox;

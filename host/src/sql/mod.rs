@@ -38,6 +38,7 @@ mod value;
 pub(crate) use engine::Engine;
 pub use outcome::{Outcome, Rows};
 pub(crate) use parse::Origin;
+pub use datafusion::common::ScalarValue;
 pub use session::Caller;
 pub(crate) use session::Session;
 pub use token::Token;
