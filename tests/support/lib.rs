@@ -94,7 +94,7 @@ impl Sandbox {
     /// Prepares a run with these arguments.
     pub fn kodiak<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Invocation<'_> {
         let mut command = Command::new(&self.program);
-        command.args(args).current_dir(self.folder()).env_clear();
+        command.args(args).current_dir(self.folder()).stdout(Stdio::piped()).env_clear();
         // Programs need to find each other and their libraries; everything else would make runs differ.
         for name in ["PATH", "LD_LIBRARY_PATH", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR"] {
             if let Some(value) = std::env::var_os(name) {

@@ -22,7 +22,7 @@ Examples:
   kodiak sql -c 'SELECT 40 + 2 AS answer'    one statement, in memory
   kodiak --db sales.kdb sql -f load.sql      a script, in a database
   kodiak --format csv < report.sql           statements from stdin
-  kodiak init shop                           a project; below its folder, its database is the default
+  kodiak init shop                           a project: below its folder, its database is meant
 
 The database is the one of --db, else of the variable KODIAK_DB, else of the `kodiak.toml` in this
 folder or above, else it is in memory.
@@ -31,7 +31,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 a needed extension is missing or not us
 /// What stands on the command line.
 #[derive(Debug, Parser)]
 #[command(
-    name = "kodiak", version, about = "An embedded analytical database with extensions", styles = STYLES,
+    name = "kodiak", bin_name = "kodiak", version, about = "An embedded analytical database with extensions", styles = STYLES,
     after_help = EXAMPLES, disable_help_subcommand = true, max_term_width = 110
 )]
 pub struct Args {
@@ -131,9 +131,9 @@ fn format_of(value: &std::ffi::OsStr) -> Result<Format, Error> {
 /// What clap says against a command line, in our shape.
 pub(super) fn usage_error(error: &clap::Error) -> Error {
     let text = error.to_string();
-    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: ")).unwrap_or("kodiak");
+    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
     // `kodiak db [OPTIONS] <COMMAND>`: the words before the first placeholder are the command.
-    let command: Vec<&str> = usage.split(' ').take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
+    let command: Vec<&str> = usage.unwrap_or("kodiak").split(' ').take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
     let command = command.join(" ");
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let names = text.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
@@ -144,7 +144,7 @@ pub(super) fn usage_error(error: &clap::Error) -> Error {
     let mut paragraphs = text.split("\n\n");
     let mut lines = paragraphs.next().unwrap_or_default().lines();
     let message = lines.next().unwrap_or_default().trim_start_matches("error: ").replace('\'', "`");
-    let facts = lines.map(|line| line.trim().to_owned()).chain([format!("usage: {usage}")]);
+    let facts = lines.map(|line| line.trim().to_owned()).chain(usage.map(|usage| format!("usage: {usage}")));
     let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: "));
     let help = tip.map_or_else(|| format!("{command} --help"), |tip| tip.replace('\'', "`"));
     facts.fold(Error::new(codes::USAGE, message), Error::detail).help(help)

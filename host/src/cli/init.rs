@@ -39,8 +39,9 @@ pub(super) fn create(dir: &Path) -> Result<Project> {
     // Strings of TOML escape as those of JSON do, as far as a file name goes.
     let name = serde_json::Value::from(database.display().to_string());
     let path = folder.join(project::FILE);
-    fs::write(&path, format!("[project]\ndatabase = {name}\n")).map_err(|error| Error::io("write", &path, &error))?;
     let project = Project { database: folder.join(database), folder };
+    // The database first: a folder is a project only if it has one.
     Database::open(&project.database)?;
+    fs::write(&path, format!("[project]\ndatabase = {name}\n")).map_err(|error| Error::io("write", &path, &error))?;
     Ok(project)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::error::{Error, Result, codes};
+use crate::error::{Error, Place, Result, codes};
 
 /// The file that makes a folder a project.
 pub const FILE: &str = "kodiak.toml";
@@ -55,7 +55,7 @@ impl Project {
             }
             Err(error) => return Err(Error::io("read", &path, &error)),
         };
-        let file: File = toml::from_str(&text).map_err(|error| wrong(&path, &error))?;
+        let file: File = toml::from_str(&text).map_err(|error| wrong(&path, &text, &error))?;
         let database = file.project.and_then(|table| table.database).unwrap_or_else(|| default_database(folder));
         Ok(Some(Self { folder: folder.to_owned(), database: folder.join(database) }))
     }
@@ -67,10 +67,17 @@ pub fn default_database(folder: &Path) -> PathBuf {
     PathBuf::from(format!("{name}.kdb"))
 }
 
-fn wrong(path: &Path, error: &toml::de::Error) -> Error {
+fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     let message = error.message().lines().next().unwrap_or_default();
-    Error::new(codes::USAGE, format!("`{}` cannot be understood: {message}", path.display()))
-        .help("[project]\n      database = \"name.kdb\"")
+    let result = Error::new(codes::USAGE, format!("`{}` cannot be understood: {message}", path.display()));
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return result };
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    result.at(Place {
+        source: path.display().to_string(),
+        line: before.matches('\n').count() as u64 + 1,
+        column: before[line_start..].chars().count() as u64 + 1,
+        text: text[line_start..].lines().next().unwrap_or_default().to_owned(),
+    })
 }
 
 #[cfg(test)]

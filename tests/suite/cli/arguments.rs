@@ -6,7 +6,42 @@ use crate::sandbox;
 
 #[test]
 fn help_names_commands_options_and_examples() {
-    assert_snapshot!(sandbox().run(["--help"]), @"");
+    assert_snapshot!(sandbox().run(["--help"]), @"
+    exit 0
+    --- stdout
+    An embedded analytical database with extensions
+
+    Usage: kodiak-under-test [OPTIONS] [COMMAND]
+
+    Commands:
+      sql          Run SQL statements
+      db           Look after a database
+      init         Make a project: a folder with `kodiak.toml` and a database
+      quickstart   Walk through Kodiak on generated data
+      completions  Print a completion script for a shell
+      version      Print the version
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Global options:
+          --db <PATH>        The database, a folder `*.kdb`; created if it is missing
+          --format <FORMAT>  How results look: table, csv, tsv, json, jsonl, markdown or arrow
+      -q, --quiet            Say nothing but results, warnings and errors
+
+    Examples:
+      kodiak quickstart                          a tour on generated data
+      kodiak sql -c 'SELECT 40 + 2 AS answer'    one statement, in memory
+      kodiak --db sales.kdb sql -f load.sql      a script, in a database
+      kodiak --format csv < report.sql           statements from stdin
+      kodiak init shop                           a project; below its folder, its database is the
+      default
+
+    The database is the one of --db, else of the variable KODIAK_DB, else of the `kodiak.toml` in this
+    folder or above, else it is in memory.
+    Exit codes: 0 done, 1 failed, 2 usage, 3 a needed extension is missing or not usable.
+    ");
 }
 
 #[test]
@@ -37,20 +72,74 @@ fn the_version_is_data() {
 #[test]
 fn usage_errors_exit_2_and_leave_stdout_alone() {
     let sandbox = sandbox();
-    assert_snapshot!(sandbox.run(["sql", "--bogus"]), @"");
-    assert_snapshot!(sandbox.run(["sql", "--comand", "SELECT 1"]), @"");
-    assert_snapshot!(sandbox.run(["--format", "xml", "sql"]), @"");
-    assert_snapshot!(sandbox.run(["db"]), @"");
-    assert_snapshot!(sandbox.run(["quickstart", "--scale-factor", "0"]), @"");
-    assert_snapshot!(sandbox.run(["sql", "--protocol", "jsonl", "-c", "SELECT 1"]), @"");
+    assert_snapshot!(sandbox.run(["sql", "--bogus"]), @"
+    exit 2
+    --- stderr
+    error[KDK-0002]: unexpected argument `--bogus` found
+      usage: kodiak-under-test sql [OPTIONS]
+    help: kodiak-under-test sql --help
+    ");
+    assert_snapshot!(sandbox.run(["sql", "--comand", "SELECT 1"]), @"
+    exit 2
+    --- stderr
+    error[KDK-0002]: unexpected argument `--comand` found
+      usage: kodiak-under-test sql --command <SQL>
+    help: a similar argument exists: `--command`
+    ");
+    assert_snapshot!(sandbox.run(["--format", "xml", "sql"]), @"
+    exit 2
+    --- stderr
+    error[KDK-0002]: invalid value `xml` for `--format <FORMAT>`
+      [possible values: table, csv, tsv, json, jsonl, markdown, arrow]
+      usage: kodiak
+    help: kodiak --help
+    ");
+    assert_snapshot!(sandbox.run(["db"]), @"
+    exit 2
+    --- stderr
+    error[KDK-0002]: `kodiak-under-test db` needs a command
+      info        Print what it is made of
+      check       Verify every file of it; findings exit 1
+      checkpoint  Write the log's changes into segments and shorten the log
+    help: kodiak-under-test db --help
+    ");
+    assert_snapshot!(sandbox.run(["quickstart", "--scale-factor", "0"]), @"
+    exit 2
+    --- stderr
+    error[KDK-0002]: invalid value `0` for `--scale-factor <N>`: not between 0.001 and 1000
+      usage: kodiak
+    help: kodiak --help
+    ");
+    assert_snapshot!(sandbox.run(["sql", "--protocol", "jsonl", "-c", "SELECT 1"]), @"
+    exit 2
+    --- stderr
+    error[KDK-0002]: the argument `--protocol <PROTOCOL>` cannot be used with `--command <SQL>`
+      usage: kodiak-under-test sql --protocol <PROTOCOL>
+    help: kodiak-under-test sql --help
+    ");
 }
 
 #[test]
 fn a_mistyped_command_suggests_the_nearest() {
     let sandbox = sandbox();
-    assert_snapshot!(sandbox.run(["sqll"]), @"");
-    assert_snapshot!(sandbox.run(["xyzzy", "--format", "csv"]), @"");
-    assert_snapshot!(sandbox.run(["xyzzy", "--format"]), @"");
+    assert_snapshot!(sandbox.run(["sqll"]), @"
+    exit 2
+    --- stderr
+    error[KDK-0417]: there is no command `sqll`
+    help: kodiak sql
+    ");
+    assert_snapshot!(sandbox.run(["xyzzy", "--format", "csv"]), @"
+    exit 2
+    --- stderr
+    error[KDK-0417]: there is no command `xyzzy`
+    help: kodiak --help
+    ");
+    assert_snapshot!(sandbox.run(["xyzzy", "--format"]), @"
+    exit 2
+    --- stderr
+    error[KDK-0002]: a value is required for `--format`
+    help: kodiak --help
+    ");
 }
 
 #[test]

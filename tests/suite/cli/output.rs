@@ -13,12 +13,44 @@ const TYPES: &str = "SELECT 9007199254740993 AS i, 1.50::DECIMAL(5,2) AS d, true
 fn each_format_has_its_shape() {
     let sandbox = sandbox();
     let show = |format: &str| sandbox.run(["sql", "-c", TYPES, "--format", format]);
-    assert_snapshot!(show("csv"), @"");
-    assert_snapshot!(show("tsv"), @"");
-    assert_snapshot!(show("json"), @"");
-    assert_snapshot!(show("jsonl"), @"");
-    assert_snapshot!(show("markdown"), @"");
-    assert_snapshot!(show("table"), @"");
+    assert_snapshot!(show("csv"), @r#"
+    exit 0
+    --- stdout
+    i,d,b,x,s,n,tz,ts,day
+    9007199254740993,1.50,true,00ff,"it's ""x""",,2026-01-01 00:00:00+00,2026-01-09 12:00:00,2026-01-09
+    "#);
+    assert_snapshot!(show("tsv"), @r#"
+    exit 0
+    --- stdout
+    i	d	b	x	s	n	tz	ts	day
+    9007199254740993	1.50	true	00ff	"it's ""x"""		2026-01-01 00:00:00+00	2026-01-09 12:00:00	2026-01-09
+    "#);
+    assert_snapshot!(show("json"), @r#"
+    exit 0
+    --- stdout
+    [{"i":9007199254740993,"d":1.50,"b":true,"x":"00ff","s":"it's \"x\"","n":null,"tz":"2026-01-01T00:00:00Z","ts":"2026-01-09 12:00:00","day":"2026-01-09"}]
+    "#);
+    assert_snapshot!(show("jsonl"), @r#"
+    exit 0
+    --- stdout
+    {"i":9007199254740993,"d":1.50,"b":true,"x":"00ff","s":"it's \"x\"","n":null,"tz":"2026-01-01T00:00:00Z","ts":"2026-01-09 12:00:00","day":"2026-01-09"}
+    "#);
+    assert_snapshot!(show("markdown"), @r#"
+    exit 0
+    --- stdout
+    | i | d | b | x | s | n | tz | ts | day |
+    | ---: | ---: | --- | --- | --- | --- | --- | --- | --- |
+    | 9007199254740993 | 1.50 | true | 00ff | it's "x" | NULL | 2026-01-01 00:00:00+00 | 2026-01-09 12:00:00 | 2026-01-09 |
+    "#);
+    assert_snapshot!(show("table"), @r#"
+    exit 0
+    --- stdout
+    ┌──────────────────┬──────┬──────┬──────┬──────────┬──────┬────────────────────────┬─────────────────────┬────────────┐
+    │                i ┆    d ┆ b    ┆ x    ┆ s        ┆ n    ┆ tz                     ┆ ts                  ┆ day        │
+    ╞══════════════════╪══════╪══════╪══════╪══════════╪══════╪════════════════════════╪═════════════════════╪════════════╡
+    │ 9007199254740993 ┆ 1.50 ┆ true ┆ 00ff ┆ it's "x" ┆ NULL ┆ 2026-01-01 00:00:00+00 ┆ 2026-01-09 12:00:00 ┆ 2026-01-09 │
+    └──────────────────┴──────┴──────┴──────┴──────────┴──────┴────────────────────────┴─────────────────────┴────────────┘
+    "#);
 }
 
 #[test]
@@ -38,7 +70,13 @@ fn a_result_without_rows_keeps_its_shape() {
     assert_eq!(show("csv"), "a,b\n");
     assert_eq!(show("json"), "[]\n");
     assert_eq!(show("jsonl"), "");
-    assert_snapshot!(show("table"), @"");
+    assert_snapshot!(show("table"), @"
+    ┌───┬───┐
+    │ a ┆ b │
+    ╞═══╪═══╡
+    └───┴───┘
+    0 rows
+    ");
 }
 
 #[test]
@@ -83,5 +121,9 @@ fn a_reader_that_goes_away_is_no_error() {
 #[cfg(target_os = "linux")]
 fn output_that_is_lost_is_an_error() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    assert_snapshot!(sandbox().kodiak(["sql", "-c", "SELECT 1"]).stdout(full).run(), @"");
+    assert_snapshot!(sandbox().kodiak(["sql", "-c", "SELECT 1"]).stdout(full).run(), @"
+    exit 1
+    --- stderr
+    error[KDK-0204]: cannot write to `stdout`: No space left on device (os error 28)
+    ");
 }

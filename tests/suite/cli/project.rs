@@ -9,7 +9,11 @@ const SHOW: &str = "SELECT a FROM t";
 #[test]
 fn the_option_wins_over_the_variable_and_that_over_the_project() {
     let sandbox = sandbox();
-    assert_snapshot!(sandbox.run(["init", "shop"]), @"");
+    assert_snapshot!(sandbox.run(["init", "shop"]), @"
+    exit 1
+    --- stderr
+    error[KDK-0108]: cannot open `[SANDBOX]/work/shop/shop.kdb` yet
+    ");
     std::fs::create_dir(sandbox.path("shop/below")).unwrap();
     for (db, value) in [("option.kdb", 1), ("variable.kdb", 2), ("shop/shop.kdb", 3)] {
         sandbox.sql(db, &format!("CREATE TABLE t (a BIGINT); INSERT INTO t VALUES ({value})"));
@@ -39,7 +43,13 @@ fn init_makes_a_project_once() {
 fn a_broken_project_file_is_named() {
     let sandbox = sandbox();
     sandbox.write("kodiak.toml", "[project\n");
-    assert_snapshot!(sandbox.run(["sql", "-c", "SELECT 1"]), @"");
+    assert_snapshot!(sandbox.run(["sql", "-c", "SELECT 1"]), @r#"
+    exit 2
+    --- stderr
+    error[KDK-0002]: `[SANDBOX]/work/kodiak.toml` cannot be understood: unclosed table, expected `]`
+    help: [project]
+          database = "name.kdb"
+    "#);
 }
 
 #[test]
@@ -59,7 +69,16 @@ fn db_looks_after_a_database() {
 #[test]
 fn looking_at_a_database_does_not_make_one() {
     let sandbox = sandbox();
-    assert_snapshot!(sandbox.run(["db", "info", "--db", "missing.kdb"]), @"");
+    assert_snapshot!(sandbox.run(["db", "info", "--db", "missing.kdb"]), @"
+    exit 1
+    --- stderr
+    error[KDK-0108]: cannot open `missing.kdb` yet
+    ");
     assert!(!sandbox.path("missing.kdb").exists());
-    assert_snapshot!(sandbox.run(["db", "check"]), @"");
+    assert_snapshot!(sandbox.run(["db", "check"]), @"
+    exit 2
+    --- stderr
+    error[KDK-0002]: no database is named, and this folder is in no project
+    help: kodiak --db NAME.kdb db info
+    ");
 }

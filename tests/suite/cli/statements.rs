@@ -32,10 +32,46 @@ fn piped_statements_run_with_and_without_the_subcommand() {
 fn the_first_error_stops_and_names_its_place() {
     let sandbox = sandbox();
     sandbox.write("bad.sql", "SELECT 1 AS a;\n\nSELECT nope\nFROM (SELECT 1 AS a) t;\nSELECT 2 AS b;\n");
-    assert_snapshot!(sandbox.run(["--format", "csv", "sql", "-f", "bad.sql", "-c", "SELECT 3"]), @"");
+    assert_snapshot!(sandbox.run(["--format", "csv", "sql", "-f", "bad.sql", "-c", "SELECT 3"]), @"
+    exit 1
+    --- stdout
+    a
+    1
+    --- stderr
+    error[KDK-0102]: no column `nope`
+      --> bad.sql:3:8
+       |
+     3 | SELECT nope
+       |        ^
+    help: there are `a`
+    ");
     let text = "SELECT 1 AS a; SELECT\n  nope FROM (SELECT 1 AS a) t; SELECT 2 AS b";
-    assert_snapshot!(sandbox.run(["--format", "csv", "sql", "-c", text]), @"");
-    assert_snapshot!(sandbox.kodiak(["--format", "csv", "sql"]).stdin(text).run(), @"");
+    assert_snapshot!(sandbox.run(["--format", "csv", "sql", "-c", text]), @"
+    exit 1
+    --- stdout
+    a
+    1
+    --- stderr
+    error[KDK-0102]: no column `nope`
+      --> -c:2:3
+       |
+     2 |   nope FROM (SELECT 1 AS a) t; SELECT 2 AS b
+       |   ^
+    help: there are `a`
+    ");
+    assert_snapshot!(sandbox.kodiak(["--format", "csv", "sql"]).stdin(text).run(), @"
+    exit 1
+    --- stdout
+    a
+    1
+    --- stderr
+    error[KDK-0102]: no column `nope`
+      --> stdin:2:3
+       |
+     2 |   nope FROM (SELECT 1 AS a) t;
+       |   ^
+    help: there are `a`
+    ");
 }
 
 #[test]
@@ -50,7 +86,11 @@ fn what_a_failed_run_did_before_is_kept() {
 fn a_transaction_left_open_is_rolled_back_and_said_so() {
     let sandbox = sandbox();
     let run = sandbox.run(["--db", "d.kdb", "sql", "-c", "CREATE TABLE t (a BIGINT); BEGIN; INSERT INTO t VALUES (1)"]);
-    assert_snapshot!(run, @"");
+    assert_snapshot!(run, @"
+    exit 1
+    --- stderr
+    error[KDK-0108]: cannot open `d.kdb` yet
+    ");
     assert_eq!(sandbox.sql("d.kdb", "SELECT a FROM t"), "a\n");
 }
 
@@ -58,9 +98,21 @@ fn a_transaction_left_open_is_rolled_back_and_said_so() {
 fn input_that_is_no_text_is_refused() {
     let sandbox = sandbox();
     sandbox.write("latin1.sql", b"SELECT 'caf\xe9'");
-    assert_snapshot!(sandbox.run(["sql", "-f", "latin1.sql"]), @"");
-    assert_snapshot!(sandbox.run(["sql", "-f", "missing.sql"]), @"");
-    assert_snapshot!(sandbox.kodiak(["sql"]).stdin(b"SELECT\n'caf\xe9'").run(), @"");
+    assert_snapshot!(sandbox.run(["sql", "-f", "latin1.sql"]), @"
+    exit 1
+    --- stderr
+    error[KDK-0100]: `latin1.sql` is not UTF-8 text
+    ");
+    assert_snapshot!(sandbox.run(["sql", "-f", "missing.sql"]), @"
+    exit 1
+    --- stderr
+    error[KDK-0200]: cannot read `missing.sql`: No such file or directory (os error 2)
+    ");
+    assert_snapshot!(sandbox.kodiak(["sql"]).stdin(b"SELECT\n'caf\xe9'").run(), @"
+    exit 1
+    --- stderr
+    error[KDK-0100]: line 2 of the input is not UTF-8 text
+    ");
 }
 
 #[test]
