@@ -5,7 +5,7 @@ use crate::buckets;
 use crate::files::LocalDisk;
 use crate::index::{KeyRange, Which};
 use crate::memory::MemoryIndex;
-use crate::sweep::{Remove, sweep, verify};
+use crate::sweep::{self, Orphan, Remove};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl Bench {
                 found.extend_from_slice(piece);
                 Ok(())
             })?;
-            verify(o, "b", &object, &mut |_| Ok(()))?;
+            sweep::verify(o, "b", &object, &mut |_| Ok(()))?;
             Ok(found)
         })
     }
@@ -65,6 +65,10 @@ impl Bench {
     fn versions(&self) -> Vec<Version> {
         let id = self.index.bucket("b").unwrap().unwrap().id;
         self.index.list(id, &KeyRange::default(), Which::All, None).unwrap().map(Result::unwrap).collect()
+    }
+
+    fn sweep(&self, remove: Remove) -> Result<Vec<Orphan>> {
+        sweep::sweep(&self.payloads(), remove, || sweep::referred(&self.index))
     }
 
     fn payload_count(&self) -> usize {
@@ -154,7 +158,7 @@ fn a_copy_is_a_row_and_outlives_its_source() {
     assert_eq!(bench.payload_count(), 1);
     bench.delete("k", None);
     bench.writers.close();
-    assert!(sweep(&bench.index, &bench.payloads(), Remove::Yes).unwrap().is_empty());
+    assert!(bench.sweep(Remove::Yes).unwrap().is_empty());
     assert_eq!(bench.get("../copy", None).unwrap(), large());
     let object = bench.with(|o| o.find("b", "../copy", None)).unwrap();
     assert_eq!((object.content_type.as_str(), object.tags["a"].as_str()), ("text/plain", "1"));
@@ -170,13 +174,13 @@ fn a_sweep_takes_what_nobody_needs_and_nothing_else() {
     bench.delete("gone", None);
     std::fs::write(bench.payloads().temporary_folder().join("unfinished"), "x").unwrap();
     // This process still might roll back or commit: what it wrote stays.
-    let orphans = sweep(&bench.index, &bench.payloads(), Remove::Yes).unwrap();
+    let orphans = bench.sweep(Remove::Yes).unwrap();
     assert_eq!(orphans.len(), 1);
     assert_eq!(bench.payload_count(), 2);
     bench.writers.close();
-    assert_eq!(sweep(&bench.index, &bench.payloads(), Remove::No).unwrap().len(), 1);
+    assert_eq!(bench.sweep(Remove::No).unwrap().len(), 1);
     assert_eq!(bench.payload_count(), 2);
-    assert_eq!(sweep(&bench.index, &bench.payloads(), Remove::Yes).unwrap().len(), 1);
+    assert_eq!(bench.sweep(Remove::Yes).unwrap().len(), 1);
     assert_eq!(bench.payload_count(), 1);
     assert_eq!(bench.get("kept", None).unwrap(), large());
 }
