@@ -77,7 +77,7 @@ pub enum Error {
         name: String,
     },
     /// The extension is known, but nothing of it can be installed yet.
-    #[error("the extension `{name}` is known, but has no release yet")]
+    #[error("the extension `{name}` is known, but there is no release of it to install")]
     NoRelease {
         /// The name that was asked for.
         name: String,
@@ -163,10 +163,10 @@ pub enum Error {
         version: Version,
     },
     /// A file changed after it was installed.
-    #[error("the installed file `{}` of `{name}` was modified", path.display())]
+    #[error("the installed file `{}`{} was modified", path.display(), of(name.as_deref()))]
     Modified {
-        /// The extension, or the hash of its artifact when the name cannot be read any more.
-        name: String,
+        /// The extension, where it is known.
+        name: Option<String>,
         /// The file or directory that differs.
         path: PathBuf,
     },
@@ -258,7 +258,9 @@ impl Error {
             Self::Dependency { help, .. } => Some(help.clone()),
             Self::Disabled { name } => Some(format!("kodiak ext enable {name}")),
             Self::Dormant { name, version } => Some(format!("kodiak ext install {name}@={version}")),
-            Self::Modified { name, .. } => Some(format!("install it again: kodiak ext install {name}")),
+            Self::Modified { name, .. } => {
+                Some(format!("install it again: kodiak ext install {}", name.as_deref().unwrap_or("NAME")))
+            }
             Self::Abi { name, api, major, .. } => Some(if api.major > *major {
                 format!("use a newer Kodiak, or an older version of `{name}`")
             } else {
@@ -297,6 +299,10 @@ impl Error {
         }
         self
     }
+}
+
+fn of(name: Option<&str>) -> String {
+    name.map(|name| format!(" of `{name}`")).unwrap_or_default()
 }
 
 fn located(file: Option<&Path>, place: Option<Place>) -> String {

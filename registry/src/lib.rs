@@ -15,6 +15,8 @@
 pub mod claims;
 pub mod digest;
 pub mod error;
+pub mod index;
+pub mod lock;
 pub mod manifest;
 pub mod resolve;
 pub mod store;
@@ -25,5 +27,7 @@ mod text;
 pub use claims::ClaimKind;
 pub use digest::Digest;
 pub use error::{Error, Result};
+pub use index::{Index, Pool};
+pub use lock::{Enabled, EnabledSet, State};
 pub use manifest::{AbiVersion, Manifest, Permissions, Requirements};
 pub use store::{Condition, Installed, Origin, Store};

@@ -166,12 +166,12 @@ impl Store {
         match fs::symlink_metadata(&directory) {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => {
-                return Err(Error::Modified { name: sha256.to_string(), path: directory });
+                return Err(Error::Modified { name: None, path: directory });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("read", directory)(error)),
         }
-        let modified = |file: &str| Error::Modified { name: sha256.to_string(), path: directory.join(file) };
+        let modified = |file: &str| Error::Modified { name: None, path: directory.join(file) };
         let package =
             read_inside(&directory, PACKAGE_FILE, PACKAGE_BYTES_MAX)?.ok_or_else(|| modified(PACKAGE_FILE))?;
         let package = Package::from_json(&package).filter(|package| package.sha256 == sha256);

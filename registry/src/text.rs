@@ -18,6 +18,12 @@ pub(crate) fn and_list<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
+/// A word as a shell reads it: requirements have `<`, `>` and `*` in them.
+pub(crate) fn shell_word(word: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "@=^~.,_-+/".contains(character);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 /// A parser's message as one printable phrase: outside text must not move a terminal's cursor.
 pub(crate) fn phrase(message: &str) -> String {
     const CHARACTERS_MAX: usize = 400;
@@ -77,6 +83,13 @@ mod tests {
         assert_eq!(place("a\nbc\n", 3..4), Place { line: 2, column: 2 });
         assert_eq!(place("a\n", 99..100), Place { line: 2, column: 1 });
         assert_eq!(place("ä", 1..2), Place { line: 1, column: 1 });
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(shell_word("blob@^0.1"), "blob@^0.1");
+        assert_eq!(shell_word("blob@>=1,<2"), "'blob@>=1,<2'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
     }
 
     #[test]

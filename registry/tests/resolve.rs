@@ -466,8 +466,12 @@ fn check_way_out(world: &World, help: Option<&str>, present: &BTreeMap<String, V
         }
         None => help,
     };
-    let requests: Vec<Request> =
-        install.strip_prefix("kodiak ext install").unwrap().split_whitespace().map(request).collect();
+    let requests: Vec<Request> = install
+        .strip_prefix("kodiak ext install")
+        .unwrap()
+        .split_whitespace()
+        .map(|word| request(word.trim_matches('\'')))
+        .collect();
     let works =
         !matches!(resolve(world, &requests, &present), Err(Error::NoSolution { .. } | Error::NotInIndex { .. }));
     prop_assert!(works, "`{}` does not work", help);

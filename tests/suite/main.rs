@@ -1,4 +1,13 @@
-//! Tests of the whole house, with the real program and real plugins.
+//! The tests of the whole, in one binary so that it links once: each module proves one promise from the outside.
 
 mod abi_matrix;
+mod cli;
+mod slt;
 mod tidy;
+
+use kodiak_tests::Sandbox;
+
+/// A sandbox for the program of this very build.
+fn sandbox() -> Sandbox {
+    Sandbox::new(env!("CARGO_BIN_EXE_kodiak-under-test"))
+}

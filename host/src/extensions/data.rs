@@ -4,9 +4,8 @@
 //! What cannot be checked: a pointer that is not null but wrong. In-process plugins are trusted with memory.
 #![allow(unsafe_code)]
 
-use arrow::array::{Array, ArrayData, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, RecordBatchReader, make_array};
+use arrow::array::{Array, ArrayData, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, make_array};
 use arrow::datatypes::{DataType, Schema, SchemaRef, UnionMode};
-use arrow::error::ArrowError;
 use arrow::ffi::FFI_ArrowArray;
 use arrow::ffi_stream::FFI_ArrowArrayStream;
 use kodiak_plugin_api::Error as PluginError;
@@ -126,16 +125,6 @@ impl CheckedStream {
     /// The columns.
     pub(crate) fn schema(&self) -> SchemaRef {
         self.schema.clone()
-    }
-
-    /// As a reader whose errors pass through `convert`.
-    pub(crate) fn into_reader(
-        self,
-        convert: impl Fn(PluginError) -> crate::Error + Send + 'static,
-    ) -> Box<dyn RecordBatchReader + Send> {
-        let schema = self.schema();
-        let batches = self.map(move |batch| batch.map_err(|error| ArrowError::ExternalError(Box::new(convert(error)))));
-        Box::new(arrow::array::RecordBatchIterator::new(batches, schema))
     }
 }
 

@@ -319,8 +319,13 @@ fn refuse_quarantined(name: &str) -> Result<()> {
     if !is_quarantined(name) {
         return Ok(());
     }
-    Err(Error::new(codes::QUARANTINED, format!("`{name}` panicked earlier and is quarantined in this process"))
-        .help("start Kodiak again to use it, and report the panic to its author"))
+    Err(quarantined(name))
+}
+
+/// That an extension is quarantined.
+pub(crate) fn quarantined(name: &str) -> Error {
+    Error::new(codes::QUARANTINED, format!("`{name}` panicked earlier and is quarantined in this process"))
+        .help("start Kodiak again to use it, and report the panic to its author")
 }
 
 fn outcome<T>(manifest: &Manifest, what: &str, result: AbiResult<T>) -> Result<T> {

@@ -14,7 +14,6 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 #[derive(Clone, Copy)]
 pub(crate) struct Loaded {
     pub root: PluginRoot_Ref,
-    pub api: ApiVersion,
 }
 
 static LOADED: LazyLock<Mutex<HashMap<PathBuf, Loaded>>> = LazyLock::new(Mutex::default);
@@ -44,8 +43,8 @@ pub(crate) fn load(name: &str, path: &Path) -> Result<Loaded> {
     });
     // Never unmapped, not even when it is refused: its type layouts may be remembered by the checker.
     std::mem::forget(library);
-    let (root, api) = abi::accept(header?).map_err(|error| refused(name, error))?;
-    let found = Loaded { root, api };
+    let (root, _) = abi::accept(header?).map_err(|error| refused(name, error))?;
+    let found = Loaded { root };
     loaded.insert(path, found);
     Ok(found)
 }

@@ -9,6 +9,7 @@ use semver::{Version, VersionReq};
 use super::Request;
 use super::solve::{Conflict, Goals, Memo, Package, Slot, solve};
 use crate::error::{Error, Result};
+use crate::text;
 
 const FACTS_MAX: usize = 24;
 const TRIALS_MAX: usize = 8;
@@ -213,7 +214,7 @@ fn way_out(memo: &Memo<'_>, goals: &Goals<'_>) -> Result<Option<String>> {
 }
 
 fn command(requests: &[Request]) -> String {
-    let words: Vec<String> = requests.iter().map(Request::to_string).collect();
+    let words: Vec<String> = requests.iter().map(|request| text::shell_word(&request.to_string())).collect();
     format!("kodiak ext install {}", words.join(" "))
 }
 

@@ -1,5 +1,9 @@
 //! Tests of the whole of storage through its door. Tests of one file's insides stand in that file.
 
+mod durability;
+pub(crate) mod faulty;
+mod faults;
+mod model;
 mod transactions;
 
 use std::sync::Arc;

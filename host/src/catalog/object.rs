@@ -1,0 +1,211 @@
+//! The records of the catalog and their encoding: JSON with a version in front, so that an old database can be read by
+//! a new program and a new one is refused, not misread, by an old program.
+
+use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
+use serde::{Deserialize, Serialize};
+
+use super::types::SqlType;
+use crate::error::{Error, Result, codes};
+
+/// The version of the records that this program writes.
+const VERSION: u32 = 1;
+
+/// A schema: a name for other names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    /// Its name.
+    pub name: String,
+    /// The extension it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+/// A table or a view; they share one space of names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Relation {
+    /// Rows of its own.
+    Table(Table),
+    /// A query under a name.
+    View(View),
+}
+
+/// A table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// The number under which storage keeps its rows.
+    pub id: u64,
+    /// Its schema's name.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// In the order of `SELECT *`.
+    pub columns: Vec<Column>,
+    /// Primary key and unique keys.
+    pub keys: Vec<Key>,
+    /// Conditions that every row meets.
+    pub checks: Vec<Check>,
+    /// The id of the next column; ids are never used again.
+    pub next_column: u32,
+    /// The extension it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Stays when the column is renamed or moves.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: SqlType,
+    /// Whether NULL is refused.
+    pub not_null: bool,
+    /// The expression for rows that do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+}
+
+/// A primary or unique key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// The constraint's name.
+    pub name: String,
+    /// Ids of columns.
+    pub columns: Vec<u32>,
+    /// Whether it is the primary key.
+    pub primary: bool,
+}
+
+/// A check constraint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// The constraint's name.
+    pub name: String,
+    /// The condition as SQL.
+    pub text: String,
+}
+
+/// A view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// Its schema's name.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Names for the query's columns; none when the query names them.
+    pub columns: Vec<String>,
+    /// The query as SQL.
+    pub text: String,
+    /// The schema that unqualified names in the query mean.
+    pub path: String,
+    /// Schema and name of what it reads.
+    pub reads: Vec<(String, String)>,
+    /// The extension it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+impl Relation {
+    /// Schema and name.
+    pub fn name(&self) -> (&str, &str) {
+        match self {
+            Self::Table(table) => (&table.schema, &table.name),
+            Self::View(view) => (&view.schema, &view.name),
+        }
+    }
+
+    /// The extension it belongs to.
+    pub fn owner(&self) -> Option<&str> {
+        match self {
+            Self::Table(table) => table.owner.as_deref(),
+            Self::View(view) => view.owner.as_deref(),
+        }
+    }
+
+    /// `table` or `view`.
+    pub fn noun(&self) -> &'static str {
+        match self {
+            Self::Table(_) => "table",
+            Self::View(_) => "view",
+        }
+    }
+}
+
+impl Table {
+    /// The Arrow schema of its rows.
+    pub fn arrow_schema(&self) -> SchemaRef {
+        let fields = self.columns.iter().map(|column| Field::new(&column.name, column.kind.arrow(), !column.not_null));
+        ArrowSchema::new(fields.collect::<Vec<_>>()).into()
+    }
+
+    /// The position of a column by name.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// The positions of a key's columns.
+    pub fn positions(&self, key: &Key) -> Vec<usize> {
+        key.columns.iter().filter_map(|id| self.columns.iter().position(|column| column.id == *id)).collect()
+    }
+
+    /// The name to show: qualified unless it lies in the main schema.
+    pub fn label(&self) -> String {
+        if self.schema == super::MAIN { self.name.clone() } else { format!("{}.{}", self.schema, self.name) }
+    }
+}
+
+#[derive(Serialize)]
+struct Written<'a, T> {
+    v: u32,
+    #[serde(flatten)]
+    record: &'a T,
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    v: u32,
+}
+
+/// A record's bytes.
+pub(crate) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(&Written { v: VERSION, record })
+        .map_err(|error| Error::new(codes::INTERNAL, format!("a catalog record cannot be written: {error}")))
+}
+
+/// The record in `bytes`; `key` names it in errors.
+pub(crate) fn decode<T: for<'de> Deserialize<'de>>(key: &str, bytes: &[u8]) -> Result<T> {
+    let corrupt = |error| Error::new(codes::CORRUPT, format!("the catalog record `{key}` cannot be read: {error}"));
+    let VersionOnly { v } = serde_json::from_slice(bytes).map_err(corrupt)?;
+    if v != VERSION {
+        let message = format!("the catalog record `{key}` has version {v}; this program knows version {VERSION}");
+        return Err(Error::new(codes::FORMAT_VERSION, message).help("open the database with a newer Kodiak"));
+    }
+    serde_json::from_slice(bytes).map_err(corrupt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_read_back_and_other_versions_are_refused() {
+        let relation = Relation::View(View {
+            schema: "main".into(),
+            name: "v \"x\"".into(),
+            columns: vec!["a".into()],
+            text: "SELECT 1".into(),
+            path: "main".into(),
+            reads: vec![("main".into(), "t".into())],
+            owner: Some("blob".into()),
+        });
+        let bytes = encode(&relation).expect("encodes");
+        assert_eq!(decode::<Relation>("k", &bytes).expect("decodes"), relation);
+        let newer = String::from_utf8(bytes).expect("json").replace("\"v\":1", "\"v\":2");
+        assert!(decode::<Relation>("k", newer.as_bytes()).expect_err("newer").is(codes::FORMAT_VERSION));
+        assert!(decode::<Relation>("k", b"{\"v\":1}").expect_err("torn").is(codes::CORRUPT));
+    }
+}

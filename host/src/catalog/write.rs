@@ -1,0 +1,58 @@
+//! Changes: each is one key of storage's key-value space, so that two transactions conflict only over one object. It
+//! checks nothing about the rest of the catalog; that is the statement's job, which knows what the user meant.
+
+use super::object::{Relation, Schema, encode};
+use crate::error::{Error, Result, codes};
+use crate::storage::Transaction;
+
+/// Stores a schema.
+pub(crate) fn put_schema(transaction: &Transaction, schema: &Schema) -> Result<()> {
+    check_name(&schema.name)?;
+    transaction.put(&schema_key(&schema.name), &encode(schema)?)
+}
+
+/// Forgets a schema.
+pub(crate) fn drop_schema(transaction: &Transaction, name: &str) -> Result<()> {
+    transaction.remove(&schema_key(name))
+}
+
+/// Stores a table's or view's record.
+pub(crate) fn put_relation(transaction: &Transaction, relation: &Relation) -> Result<()> {
+    let (schema, name) = relation.name();
+    check_name(name)?;
+    transaction.put(&relation_key(schema, name), &encode(relation)?)
+}
+
+/// Forgets a table's or view's record; a table's rows are dropped by the caller.
+pub(crate) fn drop_relation(transaction: &Transaction, schema: &str, name: &str) -> Result<()> {
+    transaction.remove(&relation_key(schema, name))
+}
+
+pub(super) fn schema_prefix() -> Vec<u8> {
+    b"catalog/schema/".to_vec()
+}
+
+pub(super) fn schema_key(name: &str) -> Vec<u8> {
+    [&schema_prefix(), name.as_bytes()].concat()
+}
+
+/// All relations, or those of a schema: NUL, which no name holds, ends the schema's name.
+pub(super) fn relation_prefix(schema: Option<&str>) -> Vec<u8> {
+    let mut key = b"catalog/relation/".to_vec();
+    if let Some(schema) = schema {
+        key.extend_from_slice(schema.as_bytes());
+        key.push(0);
+    }
+    key
+}
+
+pub(super) fn relation_key(schema: &str, name: &str) -> Vec<u8> {
+    [&relation_prefix(Some(schema)), name.as_bytes()].concat()
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.contains('\0') {
+        return Err(Error::new(codes::SYNTAX, "a name must have characters, and none of them may be NUL"));
+    }
+    Ok(())
+}

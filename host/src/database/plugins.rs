@@ -1,0 +1,190 @@
+//! Answers the front end's questions about extensions from those of the database: claims, functions, who may be
+//! written to. It decides nothing itself: `extensions` does.
+
+use super::functions::{PluginScalar, PluginTable};
+use super::services::PluginSession;
+use super::Connection;
+use crate::error::{Error, Result, codes};
+use crate::extensions::{Caller as ExtensionCaller, Extensions, Grant, StatementToken, View};
+use crate::sql::claim::{self, Claimed, ScalarFunction, TableFunction};
+use crate::sql::{Caller, Outcome, Rows, Value, split};
+use crate::storage::Store;
+use kodiak_plugin_api::abi::token;
+use std::sync::Arc;
+
+/// Where a database keeps its own set of extensions.
+pub(super) const SET_KEY: &[u8] = b"extensions/set";
+/// Keywords that a claim can have.
+const CLAIM_WORDS_MAX: usize = 4;
+/// First words that no extension can claim, so that most statements ask nobody.
+const HOST_WORDS: &[&str] =
+    &["SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "BEGIN", "COMMIT", "ROLLBACK", "SET", "EXPLAIN", "VALUES"];
+
+/// The extensions of one database, as its front end sees them.
+pub(super) struct Plugins {
+    store: Store,
+    extensions: Arc<Extensions>,
+}
+
+impl std::fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Plugins")
+    }
+}
+
+impl Plugins {
+    pub(super) fn new(store: Store, extensions: Arc<Extensions>) -> Self {
+        Self { store, extensions }
+    }
+
+    pub(super) fn view(&self) -> Result<Arc<View>> {
+        let own = self.store.begin()?.snapshot().get(SET_KEY);
+        self.extensions.view(own.as_deref())
+    }
+
+    fn function(&self, name: &str) -> Result<Option<Grant>> {
+        self.extensions.function(&*self.view()?, name)
+    }
+}
+
+/// Who calls, as `extensions` wants it.
+pub(super) fn extension_caller(caller: &Caller, extension: &str) -> ExtensionCaller {
+    let session = PluginSession::inside(caller.clone(), extension);
+    ExtensionCaller { session: Arc::new(session), terminal: None }
+}
+
+impl claim::Extensions for Plugins {
+    fn claim(&self, statement: &str) -> Result<Option<Box<dyn Claimed>>> {
+        let words = split::leading_words(statement, CLAIM_WORDS_MAX);
+        if words.first().is_none_or(|first| HOST_WORDS.contains(&first.as_str())) {
+            return Ok(None);
+        }
+        let view = self.view()?;
+        if let Some((grant, claim)) = self.extensions.statement(&view, &words)? {
+            let (extensions, text) = (self.extensions.clone(), statement.to_owned());
+            return Ok(Some(Box::new(ClaimedStatement { extensions, grant, claim, text })));
+        }
+        match self.extensions.missing_statement(&view, &words) {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    fn scalar(&self, name: &str) -> Result<Option<Arc<dyn ScalarFunction>>> {
+        let found = self.function(name)?;
+        Ok(found.map(|grant| Arc::new(PluginScalar::new(self.extensions.clone(), grant, name)) as Arc<dyn ScalarFunction>))
+    }
+
+    fn table(&self, name: &str) -> Result<Option<Arc<dyn TableFunction>>> {
+        let found = self.function(name)?;
+        Ok(found.map(|grant| Arc::new(PluginTable::new(self.extensions.clone(), grant, name)) as Arc<dyn TableFunction>))
+    }
+
+    fn functions(&self) -> Vec<(String, &'static str, String)> {
+        let Ok(view) = self.view() else { return Vec::new() };
+        view.functions().map(|(name, owner)| (owner.to_owned(), "function", name.to_owned())).collect()
+    }
+
+    fn check_write(&self, owner: &str, schema: &str, name: &str) -> Result<()> {
+        let view = self.view()?;
+        if !view.contains(owner) {
+            let text = format!("`{schema}.{name}` belongs to the extension `{owner}`, which is not installed");
+            return Err(Error::new(codes::DORMANT, text)
+                .detail("it is dormant: it can be read, exported and dropped")
+                .help(format!("kodiak ext install {owner}")));
+        }
+        view.grant(owner).map(drop).map_err(|error| {
+            error.detail(format!("`{schema}.{name}` belongs to `{owner}` and is dormant: it can be read, exported and dropped"))
+        })
+    }
+}
+
+struct ClaimedStatement {
+    extensions: Arc<Extensions>,
+    grant: Grant,
+    claim: String,
+    text: String,
+}
+
+impl Claimed for ClaimedStatement {
+    fn extension(&self) -> &str {
+        self.grant.name()
+    }
+
+    fn run(self: Box<Self>, caller: &Caller, params: &[Value]) -> Result<Outcome> {
+        let caller = extension_caller(caller, self.grant.name());
+        let instance = self.extensions.instance(&self.grant, &caller)?;
+        let start = split::skip_blank(&self.text);
+        let text = self.text[start..].trim_end();
+        let tokens = crate::sql::tokens(text)?.into_iter().map(token_of).collect();
+        let parameters = super::services::parameters(params)?;
+        let outcome = instance.statement(&caller, &self.claim, text, tokens, &parameters)?;
+        let tag = self.claim.clone();
+        Ok(match outcome.rows {
+            Some(reader) => {
+                let schema = reader.schema();
+                let batches = reader.map(|batch| batch.map_err(super::services::from_arrow));
+                Outcome::rows(tag, Rows::made(schema, Box::new(batches)))
+            }
+            None => match outcome.affected {
+                Some(count) => Outcome::changed(tag, count),
+                None => Outcome::done(tag),
+            },
+        })
+    }
+}
+
+fn token_of(found: crate::sql::TextToken) -> StatementToken {
+    use crate::sql::TextTokenKind as Kind;
+    let kind = match found.kind {
+        Kind::Word => token::WORD,
+        Kind::Quoted => token::QUOTED,
+        Kind::Text => token::STRING,
+        Kind::Number => token::NUMBER,
+        Kind::Symbol => token::SYMBOL,
+        Kind::Parameter => token::PARAMETER,
+        Kind::Binary => token::BINARY,
+    };
+    StatementToken { kind, text: found.text, span: found.span }
+}
+
+/// Checks SQL of an extension against what it may do, before it runs.
+pub(super) fn check_access(connection: &Connection, sql: &str, access: &crate::extensions::session::Access) -> Result<()> {
+    let Some(plugins) = connection.plugins() else { return Ok(()) };
+    let view = plugins.view()?;
+    let words = split::leading_words(sql, CLAIM_WORDS_MAX);
+    let undeclared = |what: String, owner: &str| {
+        let text = format!("`{}` uses {what} of `{owner}`, which its manifest does not declare", access.extension);
+        Error::new(codes::UNDECLARED, text).help(format!("add `{owner}` to [dependencies] or [optional-dependencies]"))
+    };
+    let may_use = |owner: &str| access.extensions.iter().any(|name| name == owner);
+    if let Some((claim, owner)) = view.statement_owner(&words) {
+        if !may_use(owner) {
+            return Err(undeclared(format!("the statement `{claim}`"), owner));
+        }
+        return Ok(());
+    }
+    let uses = crate::sql::uses(sql)?;
+    if let Some((name, owner)) =
+        uses.functions.iter().find_map(|name| Some((name, view.function_owner(name)?))).filter(|(_, owner)| !may_use(owner))
+    {
+        return Err(undeclared(format!("the function `{name}`"), owner));
+    }
+    if uses.writes && !access.write {
+        let text = format!("`{}` has no permission to change anything by SQL", access.extension);
+        return Err(Error::new(codes::PERMISSION, text).help("its manifest would have to ask for `sql = \"write\"`"));
+    }
+    if let Some(schemas) = &access.schemas {
+        // A name without a schema means the session's; reading the host's own lists is everybody's.
+        let current = connection.current_schema();
+        let outside = uses.relations.iter().map(|(schema, _)| schema.as_deref().unwrap_or(&current));
+        let outside = outside.filter(|schema| !crate::catalog::is_virtual(schema)).find(|s| !schemas.iter().any(|a| a == s));
+        if let Some(schema) = outside {
+            let text = format!("`{}` has no permission to use the schema `{schema}`", access.extension);
+            return Err(Error::new(codes::PERMISSION, text)
+                .help(format!("its manifest would have to name `{schema}` under `schemas`")));
+        }
+    }
+    Ok(())
+}
+

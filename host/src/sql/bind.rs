@@ -1,0 +1,365 @@
+//! Answers the planner's questions about names: tables, views, files, functions, types. Everything is read from the
+//! statement's scope; what is unknown becomes an error that names the nearest known.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use datafusion::catalog::default_table_source::provider_as_source;
+use datafusion::catalog::view::ViewTable;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{DFSchema, Result as EngineResult, ScalarValue, TableReference};
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::logical_expr::planner::{
+    ContextProvider, ExprPlanner, PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning, TypePlanner,
+};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
+};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::sql::sqlparser::ast::{
+    DataType as SqlDataType, FunctionArg, FunctionArgExpr, ObjectName, Statement, TableFactor,
+};
+use datafusion::sql::planner::SqlToRel;
+
+use super::fault::{external, fold, no_function};
+use super::functions::{Functions, TABLE_FUNCTIONS, built_in, series};
+use super::names::{name_columns, split_name};
+use super::nearest::nearest;
+use super::scope::Scope;
+use super::session::lock;
+use super::{extension, file, parse, scan, survey, system, types};
+use crate::catalog::{Relation, View, is_virtual};
+use crate::error::{Error, Result, codes};
+use crate::storage::TableId;
+
+/// The catalog part of a name that means a table with its row ids; no user can write it.
+pub(crate) const WITH_ROW_IDS: &str = "\u{1}rows";
+/// The catalog part of a name that means a table given by the statement itself.
+pub(crate) const GIVEN: &str = "\u{1}given";
+/// How deep views may stand on views.
+const VIEWS_MAX: usize = 64;
+
+/// The planner's view of a scope.
+#[derive(Clone)]
+pub(crate) struct Binder {
+    scope: Arc<Scope>,
+    /// The schema that a name without one means.
+    path: String,
+    /// Views around what is planned.
+    depth: usize,
+    relation_planners: Vec<Arc<dyn RelationPlanner>>,
+}
+
+impl Binder {
+    pub(crate) fn new(scope: &Arc<Scope>) -> Self {
+        Self::within(scope, scope.settings.schema.clone(), 0)
+    }
+
+    fn within(scope: &Arc<Scope>, path: String, depth: usize) -> Self {
+        let relations: Arc<dyn RelationPlanner> = Arc::new(Relations { scope: Arc::clone(scope) });
+        Self { scope: Arc::clone(scope), path, depth, relation_planners: vec![relations] }
+    }
+
+    /// Plans a query.
+    pub(crate) fn plan(&self, mut statement: Statement) -> Result<LogicalPlan> {
+        survey::check(&self.scope, &statement)?;
+        if let Statement::Query(query) = &mut statement {
+            name_columns(query);
+        }
+        // Made here, because the planner asks for options by reference.
+        self.scope.state()?;
+        SqlToRel::new(self).sql_statement_to_plan(statement).map_err(|error| fold(&error))
+    }
+
+    /// Plans an expression over the columns of `schema`.
+    pub(crate) fn expression(
+        &self,
+        expr: datafusion::sql::sqlparser::ast::Expr,
+        schema: &DFSchema,
+    ) -> Result<Expr> {
+        survey::check(&self.scope, &expr)?;
+        self.scope.state()?;
+        let planned = SqlToRel::new(self).sql_to_expr(expr, schema, &mut datafusion::sql::planner::PlannerContext::new());
+        planned.map_err(|error| fold(&error))
+    }
+
+    fn source(&self, name: &TableReference) -> Result<Arc<dyn TableSource>> {
+        let scope = &self.scope;
+        match name.catalog() {
+            Some(GIVEN) => {
+                let given = lock(&scope.found).given.get(name.table()).cloned();
+                let given = given.ok_or_else(|| Error::new(codes::INTERNAL, "a table of the statement is missing"))?;
+                return Ok(provider_as_source(given));
+            }
+            Some(WITH_ROW_IDS) => {
+                let table = scope.table_to_change(name.schema().unwrap_or(&self.path), name.table())?;
+                let view = scope.catalog.snapshot().table(TableId(table.id))?;
+                return Ok(provider_as_source(Arc::new(scan::TableScan::with_row_ids(&table, view))));
+            }
+            Some(other) => return Err(Error::new(codes::NO_SCHEMA, format!("no database `{other}`"))),
+            None => {}
+        }
+        let schema = name.schema().unwrap_or(&self.path);
+        if is_virtual(schema)
+            && let Some(table) = system::table(scope, schema, name.table())?
+        {
+            return Ok(provider_as_source(table));
+        }
+        match scope.catalog.relation(schema, name.table())? {
+            Some(relation) => match relation.as_ref() {
+                Relation::Table(table) => {
+                    let view = scope.catalog.snapshot().table(TableId(table.id))?;
+                    Ok(provider_as_source(Arc::new(scan::TableScan::new(table, view))))
+                }
+                Relation::View(view) => self.view(view),
+            },
+            None => match scope.extensions.relation(schema, name.table())? {
+                Some(function) => extension::table(scope, function, Vec::new()).map(provider_as_source),
+                None => Err(no_table(scope, schema, name.table())),
+            },
+        }
+    }
+
+    fn view(&self, view: &View) -> Result<Arc<dyn TableSource>> {
+        let plan = self.view_plan(view).map_err(|error| {
+            let error = error.replace_place(None);
+            error.detail(format!("in the view `{}`", view.name))
+        })?;
+        Ok(provider_as_source(Arc::new(ViewTable::new(plan, Some(view.text.clone())))))
+    }
+
+    fn view_plan(&self, view: &View) -> Result<LogicalPlan> {
+        if self.depth >= VIEWS_MAX {
+            return Err(Error::new(codes::PLAN, format!("the view `{}` stands on itself, or on too many views", view.name)));
+        }
+        let query = parse::query(&view.text)?;
+        let binder = Self::within(&self.scope, view.path.clone(), self.depth + 1);
+        let plan = binder.plan(Statement::Query(Box::new(query)))?;
+        rename(plan, &view.columns)
+    }
+}
+
+/// The plan under other names for its columns; without names it stays as it is.
+pub(crate) fn rename(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
+    if names.is_empty() {
+        return Ok(plan);
+    }
+    let columns = plan.schema().columns();
+    if columns.len() != names.len() {
+        let message = format!("the query has {} columns, {} names are given", columns.len(), names.len());
+        return Err(Error::new(codes::PLAN, message));
+    }
+    let renamed = columns.into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name));
+    LogicalPlanBuilder::from(plan).project(renamed).and_then(LogicalPlanBuilder::build).map_err(|error| fold(&error))
+}
+
+/// The error for a table that is not there, with the nearest that is.
+pub(crate) fn no_table(scope: &Scope, schema: &str, name: &str) -> Error {
+    if !scope.catalog.has_schema(schema) {
+        let error = Error::new(codes::NO_SCHEMA, format!("no schema `{schema}`"));
+        let schemas = scope.catalog.schemas().unwrap_or_default();
+        return match nearest(schema, schemas.iter().map(|schema| &schema.name)) {
+            Some(near) => error.help(format!("did you mean `{near}`?")),
+            None => error,
+        };
+    }
+    let shown = if schema == scope.settings.schema { name.to_owned() } else { format!("{schema}.{name}") };
+    let error = Error::new(codes::NO_TABLE, format!("no table or view `{shown}`"));
+    let relations = scope.catalog.all_relations().unwrap_or_default();
+    let names = relations.iter().map(|relation| match relation.name() {
+        (known, name) if known == scope.settings.schema => name.to_owned(),
+        (known, name) => format!("{known}.{name}"),
+    });
+    let system = system::names().filter(|(known, _)| *known == schema).map(|(known, name)| format!("{known}.{name}"));
+    match nearest(&shown, names.chain(system)) {
+        Some(near) => error.help(format!("did you mean `{near}`?")),
+        None => error,
+    }
+}
+
+impl ContextProvider for Binder {
+    fn get_table_source(&self, name: TableReference) -> EngineResult<Arc<dyn TableSource>> {
+        self.source(&name).map_err(external)
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> EngineResult<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &built_in().expr_planners
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relation_planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(Types))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let found = built_in().scalar.get(name).cloned();
+        found.or_else(|| lock(&self.scope.found).scalars.get(name).cloned())
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        built_in().higher_order.get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        built_in().aggregate.get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        built_in().window.get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.scope.state().expect("made before planning").config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        names(|functions| functions.scalar.keys().cloned().collect())
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        names(|functions| functions.higher_order.keys().cloned().collect())
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        names(|functions| functions.aggregate.keys().cloned().collect())
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        names(|functions| functions.window.keys().cloned().collect())
+    }
+}
+
+fn names(list: impl FnOnce(&Functions) -> Vec<String>) -> Vec<String> {
+    list(built_in())
+}
+
+/// Our names for types.
+#[derive(Debug)]
+struct Types;
+
+impl TypePlanner for Types {
+    fn plan_type_field(&self, kind: &SqlDataType) -> EngineResult<Option<FieldRef>> {
+        let kind = types::sql_type(kind).map_err(external)?;
+        Ok(Some(Arc::new(Field::new("", kind.arrow(), true))))
+    }
+}
+
+/// Tables that the engine's planner does not know: files, and functions with their arguments.
+struct Relations {
+    scope: Arc<Scope>,
+}
+
+impl std::fmt::Debug for Relations {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Relations")
+    }
+}
+
+impl RelationPlanner for Relations {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> EngineResult<RelationPlanning> {
+        let (plan, alias) = match relation {
+            TableFactor::Table { name, alias, args: Some(args), .. } => (self.call(&name, args.args, context)?, alias),
+            TableFactor::Function { name, alias, args, .. } => (self.call(&name, args, context)?, alias),
+            TableFactor::Table { name, alias, args: None, .. } if is_file(&name) => {
+                let path = split_name(&name).map_err(external)?.1;
+                let provider = file::table(&self.scope, &path, &file::Options::default()).map_err(external)?;
+                let table = file::table_name(&path);
+                (LogicalPlanBuilder::scan(TableReference::bare(table), provider_as_source(provider), None)?.build()?, alias)
+            }
+            other => return Ok(RelationPlanning::Original(Box::new(other))),
+        };
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+    }
+}
+
+impl Relations {
+    fn call(
+        &self,
+        name: &ObjectName,
+        args: Vec<FunctionArg>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> EngineResult<LogicalPlan> {
+        let name = name.to_string().to_lowercase();
+        let state = self.scope.state().map_err(external)?;
+        let simplify = SimplifyContext::builder()
+            .with_config_options(Arc::clone(state.config_options()))
+            .with_query_execution_start_time(state.execution_props().query_execution_start_time)
+            .build();
+        let (simplifier, empty) = (ExprSimplifier::new(simplify), DFSchema::empty());
+        let (mut positional, mut named) = (Vec::new(), Vec::new());
+        for arg in args {
+            let (label, arg) = match arg {
+                FunctionArg::Unnamed(arg) => (None, arg),
+                FunctionArg::Named { name, arg, .. } => (Some(name.value.to_lowercase()), arg),
+                FunctionArg::ExprNamed { name, arg, .. } => (Some(name.to_string().to_lowercase()), arg),
+            };
+            let FunctionArgExpr::Expr(arg) = arg else {
+                return Err(external(Error::new(codes::SYNTAX, format!("`{name}` does not take `*`"))));
+            };
+            let planned = context.sql_to_expr(arg, &empty)?;
+            let planned = simplifier.simplify(simplifier.coerce(planned, &empty)?)?;
+            match label {
+                None => positional.push(planned),
+                Some(label) => named.push((label, planned)),
+            }
+        }
+        let provider = self.function(&name, positional, named)?;
+        LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(provider), None)?.build()
+    }
+
+    fn function(
+        &self,
+        name: &str,
+        positional: Vec<Expr>,
+        named: Vec<(String, Expr)>,
+    ) -> EngineResult<Arc<dyn datafusion::catalog::TableProvider>> {
+        let state = self.scope.state().map_err(external)?;
+        if named.is_empty()
+            && let Some(series) = series(name, &positional, state)?
+        {
+            return Ok(series);
+        }
+        let values = positional.iter().map(|arg| constant(name, arg)).collect::<Result<Vec<_>>>().map_err(external)?;
+        let named = named.into_iter().map(|(label, arg)| Ok((label, constant(name, &arg)?)));
+        let named = named.collect::<Result<Vec<_>>>().map_err(external)?;
+        if let Some(table) = file::function(&self.scope, name, &values, &named).map_err(external)? {
+            return Ok(table);
+        }
+        let found = lock(&self.scope.found).tables.get(name).cloned();
+        let Some(function) = found else {
+            return Err(external(no_function(name, TABLE_FUNCTIONS)));
+        };
+        if let Some((label, _)) = named.first() {
+            let message = format!("`{name}` has no argument called `{label}`");
+            return Err(external(Error::new(codes::PARAMETERS, message)));
+        }
+        extension::table(&self.scope, function, values).map_err(external)
+    }
+}
+
+fn is_file(name: &ObjectName) -> bool {
+    name.0.len() == 1 && name.0[0].as_ident().is_some_and(|ident| ident.quote_style == Some('\''))
+}
+
+fn constant(name: &str, arg: &Expr) -> Result<ScalarValue> {
+    match arg {
+        Expr::Literal(value, _) => Ok(value.clone()),
+        _ => Err(Error::new(codes::UNSUPPORTED, format!("arguments of the table function `{name}` must be constant"))),
+    }
+}

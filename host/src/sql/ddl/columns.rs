@@ -1,0 +1,177 @@
+//! Reads columns and constraints of `CREATE TABLE` and `ALTER TABLE` into the catalog's records, and storage's spec out
+//! of these.
+
+use std::sync::Arc;
+
+use arrow::compute::can_cast_types;
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::sql::sqlparser::ast::{
+    ColumnDef, ColumnOption, Expr as SqlExpr, Ident, IndexColumn, TableConstraint,
+};
+
+use crate::catalog::{Check, Column, Key, Table};
+use crate::error::{Error, Result, codes};
+use crate::sql::bind::Binder;
+use crate::sql::fault::fold;
+use crate::sql::names::fold_ident;
+use crate::sql::scope::Scope;
+use crate::sql::{dml, types, unsupported};
+use crate::storage;
+
+/// Adds a column with its constraints to the table.
+pub(super) fn add_column(scope: &Arc<Scope>, table: &mut Table, def: &ColumnDef) -> Result<()> {
+    let name = fold_ident(&def.name);
+    if table.position(&name).is_some() {
+        return Err(Error::new(codes::EXISTS, format!("the column `{name}` exists already")));
+    }
+    let kind = types::sql_type(&def.data_type)?;
+    let id = table.next_column;
+    table.next_column += 1;
+    table.columns.push(Column { id, name: name.clone(), kind, not_null: false, default: None });
+    let at = table.columns.len() - 1;
+    for option in &def.options {
+        let constraint = option.name.as_ref().map(fold_ident);
+        match &option.option {
+            ColumnOption::Null => {}
+            ColumnOption::NotNull => table.columns[at].not_null = true,
+            ColumnOption::Default(expr) => {
+                check_default(scope, &table.columns[at], expr)?;
+                table.columns[at].default = Some(expr.to_string());
+            }
+            ColumnOption::PrimaryKey(_) => add_key(table, constraint, &[name.clone()], true)?,
+            ColumnOption::Unique(_) => add_key(table, constraint, &[name.clone()], false)?,
+            ColumnOption::Check(check) => add_check(table, constraint, Some(&name), &check.expr),
+            ColumnOption::ForeignKey(_) => return Err(unsupported("FOREIGN KEY")),
+            ColumnOption::Generated { .. } | ColumnOption::Identity(_) => return Err(unsupported("generated columns")),
+            ColumnOption::Collation(_) => return Err(unsupported("COLLATE")),
+            other => return Err(unsupported(&format!("the column option {other}"))),
+        }
+    }
+    Ok(())
+}
+
+/// Adds a constraint of the table.
+pub(super) fn add_constraint(table: &mut Table, constraint: &TableConstraint) -> Result<()> {
+    match constraint {
+        TableConstraint::PrimaryKey(key) => {
+            let columns = key_columns(&key.columns)?;
+            add_key(table, key.name.as_ref().map(fold_ident), &columns, true)
+        }
+        TableConstraint::Unique(key) => {
+            let columns = key_columns(&key.columns)?;
+            add_key(table, key.name.as_ref().map(fold_ident), &columns, false)
+        }
+        TableConstraint::Check(check) => {
+            add_check(table, check.name.as_ref().map(fold_ident), None, &check.expr);
+            Ok(())
+        }
+        TableConstraint::ForeignKey(_) => Err(unsupported("FOREIGN KEY")),
+        other => Err(unsupported(&format!("the constraint {other}"))),
+    }
+}
+
+fn key_columns(columns: &[IndexColumn]) -> Result<Vec<String>> {
+    let name = |column: &IndexColumn| match &column.column.expr {
+        SqlExpr::Identifier(ident) => Ok(fold_ident(ident)),
+        other => Err(unsupported(&format!("a key over the expression {other}"))),
+    };
+    columns.iter().map(name).collect()
+}
+
+fn add_key(table: &mut Table, name: Option<String>, columns: &[String], primary: bool) -> Result<()> {
+    if primary && table.keys.iter().any(|key| key.primary) {
+        return Err(Error::new(codes::PLAN, format!("table `{}` would have two primary keys", table.name)));
+    }
+    let mut ids = Vec::with_capacity(columns.len());
+    for column in columns {
+        let at = table.position(column).ok_or_else(|| dml::no_column(table, column))?;
+        if ids.contains(&table.columns[at].id) {
+            return Err(Error::new(codes::PLAN, format!("the key names column `{column}` twice")));
+        }
+        // A primary key has no NULL in it; a unique key may.
+        table.columns[at].not_null |= primary;
+        ids.push(table.columns[at].id);
+    }
+    let default = if primary { format!("{}_pkey", table.name) } else { format!("{}_{}_key", table.name, columns.join("_")) };
+    let name = free_name(table, name.unwrap_or(default))?;
+    table.keys.push(Key { name, columns: ids, primary });
+    Ok(())
+}
+
+fn add_check(table: &mut Table, name: Option<String>, column: Option<&str>, expr: &SqlExpr) {
+    let default = column.map_or_else(|| format!("{}_check", table.name), |column| format!("{}_{column}_check", table.name));
+    let mut unique = name.clone().unwrap_or_else(|| default.clone());
+    let mut number = 1;
+    while table.checks.iter().any(|check| check.name == unique) {
+        unique = format!("{}{number}", name.as_ref().unwrap_or(&default));
+        number += 1;
+    }
+    table.checks.push(Check { name: unique, text: expr.to_string() });
+}
+
+fn free_name(table: &Table, name: String) -> Result<String> {
+    if table.keys.iter().any(|key| key.name == name) {
+        return Err(Error::new(codes::EXISTS, format!("a constraint `{name}` exists already")));
+    }
+    Ok(name)
+}
+
+/// A default must fit its column, and cannot look at other columns.
+pub(super) fn check_default(scope: &Arc<Scope>, column: &Column, expr: &SqlExpr) -> Result<()> {
+    let empty = DFSchema::empty();
+    let planned = Binder::new(scope).expression(expr.clone(), &empty).map_err(|error| {
+        if error.is(codes::NO_COLUMN) {
+            return Error::new(codes::PLAN, format!("the default of column `{}` cannot use other columns", column.name));
+        }
+        error
+    })?;
+    let given = planned.get_type(&empty).map_err(|error| fold(&error))?;
+    fits(&given, column)
+}
+
+fn fits(given: &DataType, column: &Column) -> Result<()> {
+    if can_cast_types(given, &column.kind.arrow()) {
+        return Ok(());
+    }
+    Err(Error::new(codes::TYPE, format!("the default of column `{}` is not of type {}", column.name, column.kind)))
+}
+
+/// Checks must be conditions over the table's own columns.
+pub(super) fn check_checks(scope: &Arc<Scope>, table: &Table) -> Result<()> {
+    if table.checks.is_empty() {
+        return Ok(());
+    }
+    let schema = DFSchema::try_from_qualified_schema(table.name.as_str(), &table.arrow_schema()).map_err(|error| fold(&error))?;
+    for check in &table.checks {
+        let expr = Binder::new(scope).expression(crate::sql::parse::expression(&check.text)?, &schema)?;
+        refuse_subquery(&expr)?;
+        let kind = expr.get_type(&schema).map_err(|error| fold(&error))?;
+        if !matches!(kind, DataType::Boolean | DataType::Null) {
+            return Err(Error::new(codes::TYPE, format!("the check `{}` is not a condition", check.name)));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_subquery(expr: &Expr) -> Result<()> {
+    use datafusion::common::tree_node::TreeNode;
+    let found = expr.exists(|expr| Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_))));
+    if found.map_err(|error| fold(&error))? { Err(unsupported("a query inside a CHECK")) } else { Ok(()) }
+}
+
+/// What storage has to know about the table.
+pub(super) fn spec(table: &Table) -> storage::TableSpec {
+    let keys = table.keys.iter().map(|key| storage::Key {
+        name: key.name.clone(),
+        columns: table.positions(key),
+        primary: key.primary,
+    });
+    storage::TableSpec { schema: table.arrow_schema(), keys: keys.collect() }
+}
+
+/// Columns by their names alone, for lists such as those of a view.
+pub(super) fn names(columns: &[Ident]) -> Vec<String> {
+    columns.iter().map(fold_ident).collect()
+}

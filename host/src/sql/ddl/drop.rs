@@ -1,0 +1,108 @@
+//! `DROP TABLE`, `DROP VIEW` and `DROP SCHEMA`. What views read is dropped only together with them.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{ObjectType, Statement};
+
+use crate::catalog::{MAIN, Relation, drop_relation, drop_schema, is_virtual};
+use crate::error::{Error, Result, codes};
+use crate::sql::bind::no_table;
+use crate::sql::names::split_name;
+use crate::sql::outcome::Outcome;
+use crate::sql::scope::Scope;
+use crate::sql::unsupported;
+use crate::storage::{TableId, Transaction};
+
+/// `DROP TABLE | VIEW | SCHEMA [IF EXISTS] name, ... [CASCADE | RESTRICT]`.
+pub(crate) fn drop(scope: &Arc<Scope>, statement: &Statement) -> Result<Outcome> {
+    let Statement::Drop { object_type, if_exists, names, cascade, purge, temporary, table, .. } = statement else {
+        return Err(unsupported("this form of DROP"));
+    };
+    if *purge || *temporary || table.is_some() {
+        return Err(unsupported("PURGE, TEMPORARY and ON in DROP"));
+    }
+    let mut dropped = Vec::new();
+    for name in names {
+        if *object_type == ObjectType::Schema {
+            let (None, name) = split_name(name)? else { return Err(unsupported("a database before the schema's name")) };
+            if !drop_one_schema(scope, &name, *cascade, &mut dropped)? && !*if_exists {
+                return Err(no_table(scope, &name, ""));
+            }
+            continue;
+        }
+        let (schema, name) = split_name(name)?;
+        let schema = scope.schema_or_default(schema);
+        let Some(relation) = scope.catalog.relation(&schema, &name)? else {
+            if *if_exists {
+                continue;
+            }
+            return Err(no_table(scope, &schema, &name));
+        };
+        let wanted = if *object_type == ObjectType::Table { "table" } else { "view" };
+        if relation.noun() != wanted {
+            let error = Error::new(codes::NO_TABLE, format!("`{name}` is a {}, not a {wanted}", relation.noun()));
+            return Err(error.help(format!("DROP {} {name}", relation.noun().to_uppercase())));
+        }
+        collect(scope, &relation, *cascade, &mut dropped)?;
+    }
+    scope.unit.with(|transaction| dropped.iter().try_for_each(|relation| remove(transaction, relation)))?;
+    Ok(Outcome::done(format!("DROP {object_type}")))
+}
+
+fn drop_one_schema(scope: &Scope, name: &str, cascade: bool, dropped: &mut Vec<Arc<Relation>>) -> Result<bool> {
+    if name == MAIN || is_virtual(name) {
+        return Err(Error::new(codes::UNSUPPORTED, format!("the schema `{name}` cannot be dropped")));
+    }
+    if !scope.catalog.has_schema(name) {
+        return Ok(false);
+    }
+    let relations = scope.catalog.relations(name)?;
+    if let Some(first) = relations.first()
+        && !cascade
+    {
+        let error = Error::new(codes::DEPENDENTS, format!("the schema `{name}` is not empty"));
+        let error = error.detail(format!("it holds the {} `{}`", first.noun(), first.name().1));
+        return Err(error.help(format!("DROP SCHEMA {name} CASCADE")));
+    }
+    for relation in &relations {
+        collect(scope, relation, true, dropped)?;
+    }
+    scope.unit.with(|transaction| drop_schema(transaction, name))?;
+    Ok(true)
+}
+
+/// Adds the relation and, with `cascade`, the views that read it.
+fn collect(scope: &Scope, relation: &Arc<Relation>, cascade: bool, dropped: &mut Vec<Arc<Relation>>) -> Result<()> {
+    if dropped.iter().any(|known| known.name() == relation.name()) {
+        return Ok(());
+    }
+    if let Some(owner) = relation.owner()
+        && scope.owner.as_deref() != Some(owner)
+    {
+        let (schema, name) = relation.name();
+        scope.extensions.check_write(owner, schema, name)?;
+    }
+    dropped.push(Arc::clone(relation));
+    let (schema, name) = relation.name();
+    for other in scope.catalog.all_relations()? {
+        let Relation::View(view) = other.as_ref() else { continue };
+        let reads = view.reads.iter().any(|(read, table)| read == schema && table == name);
+        if !reads || dropped.iter().any(|known| known.name() == other.name()) {
+            continue;
+        }
+        if !cascade {
+            let error = Error::new(codes::DEPENDENTS, format!("the view `{}` reads `{name}`", view.name));
+            return Err(error.help(format!("DROP {} {name} CASCADE", relation.noun().to_uppercase())));
+        }
+        collect(scope, &other, true, dropped)?;
+    }
+    Ok(())
+}
+
+fn remove(transaction: &Transaction, relation: &Relation) -> Result<()> {
+    let (schema, name) = relation.name();
+    if let Relation::Table(table) = relation {
+        transaction.drop_table(TableId(table.id))?;
+    }
+    drop_relation(transaction, schema, name)
+}

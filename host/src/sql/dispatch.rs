@@ -1,0 +1,73 @@
+//! Sends each statement to the file that runs it. What has no file yet is refused by name.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{ObjectType, Statement};
+
+use super::outcome::Outcome;
+use super::scope::Scope;
+use super::session::Session;
+use super::{copy, ddl, dml, query, show, split, unsupported};
+use crate::error::{Error, Result, codes};
+
+/// A statement that the parser does not know.
+pub(super) enum Own {
+    Checkpoint,
+}
+
+/// Reads a statement of ours; `None` when the parser shall.
+pub(super) fn own_statement(text: &str) -> Option<Result<Own>> {
+    let words = split::leading_words(text, 2);
+    match words.first().map(String::as_str) {
+        Some("CHECKPOINT") if words.len() == 1 => Some(Ok(Own::Checkpoint)),
+        Some("CHECKPOINT") => Some(Err(Error::new(codes::SYNTAX, format!("expected the end of the statement, found `{}`", words[1])))),
+        _ => None,
+    }
+}
+
+impl Own {
+    pub(super) fn run(self, session: &Session) -> Result<Outcome> {
+        match self {
+            Self::Checkpoint => {
+                if session.in_transaction() || session.is_inside() {
+                    return Err(Error::new(codes::IN_TRANSACTION, "CHECKPOINT cannot run inside a transaction"));
+                }
+                session.engine.store.checkpoint()?;
+                Ok(Outcome::done("CHECKPOINT"))
+            }
+        }
+    }
+}
+
+/// Runs a statement in its scope.
+pub(super) fn run(scope: &Arc<Scope>, statement: Statement) -> Result<Outcome> {
+    match statement {
+        Statement::Query(_) => query::select(scope, statement),
+        Statement::Explain { .. } => query::explain(scope, statement),
+        Statement::Insert(insert) => dml::insert(scope, insert),
+        Statement::Update(update) => dml::update(scope, update),
+        Statement::Delete(delete) => dml::delete(scope, delete),
+        Statement::Truncate(truncate) => dml::truncate(scope, &truncate),
+        Statement::CreateTable(create) => ddl::create_table(scope, create),
+        Statement::AlterTable(alter) => ddl::alter_table(scope, alter),
+        Statement::CreateView(create) => ddl::create_view(scope, create),
+        Statement::CreateSchema { .. } => ddl::create_schema(scope, &statement),
+        Statement::Drop { object_type: ObjectType::Table | ObjectType::View | ObjectType::Schema, .. } => ddl::drop(scope, &statement),
+        Statement::Copy { .. } => copy::run(scope, statement),
+        Statement::Set(set) => show::set(scope, set),
+        Statement::Reset(reset) => show::reset(scope, &reset),
+        Statement::ShowVariable { variable } => show::show(scope, &variable),
+        Statement::ShowTables { .. } | Statement::ShowSchemas { .. } | Statement::ShowColumns { .. } | Statement::ShowViews { .. } => {
+            show::list(scope, &statement)
+        }
+        Statement::ExplainTable { table_name, .. } => show::describe(scope, &table_name),
+        other => Err(refuse(&other)),
+    }
+}
+
+fn refuse(statement: &Statement) -> Error {
+    let text = statement.to_string();
+    let words: Vec<&str> = text.split_whitespace().take_while(|word| word.chars().all(|c| c.is_ascii_uppercase())).take(3).collect();
+    let name = if words.is_empty() { "this statement".to_owned() } else { words.join(" ") };
+    unsupported(&name)
+}

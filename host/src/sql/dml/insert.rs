@@ -1,0 +1,166 @@
+//! `INSERT`: values or a query, columns in any order, defaults for the rest.
+
+use std::sync::Arc;
+
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, Insert, ObjectName, Query, SetExpr, Statement, TableObject, Value as Literal,
+};
+
+use super::conflict::Conflict;
+use super::returning;
+use super::write::{Writer, fit};
+use crate::catalog::Table;
+use crate::error::{Error, Result, codes};
+use crate::sql::bind::Binder;
+use crate::sql::fault::fold;
+use crate::sql::names::{fold_ident, split_name};
+use crate::sql::nearest::nearest;
+use crate::sql::outcome::Outcome;
+use crate::sql::scope::Scope;
+use crate::sql::{parse, query, unsupported};
+
+/// `INSERT INTO t [(columns)] VALUES ... | SELECT ... | DEFAULT VALUES`.
+pub(crate) fn insert(scope: &Arc<Scope>, insert: Insert) -> Result<Outcome> {
+    let TableObject::TableName(name) = &insert.table else { return Err(unsupported("INSERT into anything but a table")) };
+    refuse_rest(&insert)?;
+    let (schema, name) = split_name(name)?;
+    let table = scope.table_to_change(&scope.schema_or_default(schema), &name)?;
+    let alias = insert.table_alias.as_ref().map_or_else(|| table.name.clone(), |alias| fold_ident(&alias.alias));
+    let positions = positions(&table, &insert.columns)?;
+    let plan = match insert.source {
+        Some(query) => given(scope, &table, positions, *query)?,
+        None if insert.columns.is_empty() => {
+            let row = LogicalPlanBuilder::empty(true).build().map_err(|error| fold(&error))?;
+            fill(scope, &table, row, &[])?
+        }
+        None => return Err(Error::new(codes::SYNTAX, "expected VALUES, a query or DEFAULT VALUES")),
+    };
+    let mut conflict = insert.on.map(|on| Conflict::new(scope, &table, &alias, on)).transpose()?;
+    let mut writer = Writer::new(scope, &table)?;
+    let (mut changed, mut kept) = (0, Vec::new());
+    for batch in query::start(scope, &plan)? {
+        let batch = batch?;
+        match &mut conflict {
+            None => kept.push(writer.write(&batch)?),
+            Some(conflict) => kept.extend(conflict.write(&mut writer, &batch)?),
+        }
+        if insert.returning.is_none() {
+            changed += kept.drain(..).map(|batch| batch.num_rows() as u64).sum::<u64>();
+        }
+    }
+    match insert.returning {
+        None => Ok(Outcome::changed("INSERT", changed)),
+        Some(items) => returning::outcome(scope, "INSERT", &table, &alias, items, kept),
+    }
+}
+
+/// Inserts the rows of a plan whose columns stand in the order of the table's `positions`.
+pub(crate) fn insert_plan(scope: &Arc<Scope>, table: &Table, plan: LogicalPlan, positions: &[usize]) -> Result<u64> {
+    let plan = fill(scope, table, plan, positions)?;
+    let mut writer = Writer::new(scope, table)?;
+    for batch in query::start(scope, &plan)? {
+        writer.write(&batch?)?;
+    }
+    Ok(writer.rows)
+}
+
+/// The parser knows forms of other systems; none may pass unheard.
+fn refuse_rest(insert: &Insert) -> Result<()> {
+    let others = [
+        (insert.or.is_some() || insert.ignore || insert.replace_into, "INSERT OR ... and REPLACE"),
+        (insert.overwrite, "INSERT OVERWRITE"),
+        (insert.partitioned.is_some() || !insert.after_columns.is_empty(), "INSERT with PARTITION"),
+        (!insert.assignments.is_empty(), "INSERT ... SET"),
+        (insert.output.is_some(), "OUTPUT"),
+        (insert.insert_alias.is_some() || insert.priority.is_some(), "this form of INSERT"),
+        (insert.settings.is_some() || insert.format_clause.is_some(), "SETTINGS and FORMAT"),
+        (insert.multi_table_insert_type.is_some(), "INSERT into several tables"),
+    ];
+    others.iter().find(|(there, _)| *there).map_or(Ok(()), |(_, what)| Err(unsupported(what)))
+}
+
+/// Where the named columns stand in the table; without names all, in order.
+pub(super) fn positions(table: &Table, names: &[ObjectName]) -> Result<Vec<usize>> {
+    if names.is_empty() {
+        return Ok((0..table.columns.len()).collect());
+    }
+    let mut positions = Vec::with_capacity(names.len());
+    for name in names {
+        let (_, name) = split_name(name)?;
+        let position = table.position(&name).ok_or_else(|| no_column(table, &name))?;
+        if positions.contains(&position) {
+            return Err(Error::new(codes::AMBIGUOUS, format!("the column `{name}` is named twice")));
+        }
+        positions.push(position);
+    }
+    Ok(positions)
+}
+
+/// The error for a column that the table does not have.
+pub(crate) fn no_column(table: &Table, name: &str) -> Error {
+    let error = Error::new(codes::NO_COLUMN, format!("no column `{name}` in table `{}`", table.label()));
+    match nearest(name, table.columns.iter().map(|column| &column.name)) {
+        Some(near) => error.help(format!("did you mean `{near}`?")),
+        None => error,
+    }
+}
+
+/// The plan of what is given, with the table's columns.
+fn given(scope: &Arc<Scope>, table: &Table, mut positions: Vec<usize>, mut query: Query) -> Result<LogicalPlan> {
+    if let SetExpr::Values(values) = query.body.as_mut() {
+        for row in &mut values.rows {
+            for (value, position) in row.content.iter_mut().zip(&positions) {
+                if is_default(value) {
+                    *value = default_expr(table, *position)?;
+                }
+            }
+        }
+    }
+    let plan = Binder::new(scope).plan(Statement::Query(Box::new(query)))?;
+    let columns = plan.schema().fields().len();
+    if columns > positions.len() {
+        let message = format!("{columns} values for {} columns of table `{}`", positions.len(), table.label());
+        return Err(Error::new(codes::PLAN, message));
+    }
+    if columns < positions.len() {
+        let message = format!("{columns} values for {} columns of table `{}`", positions.len(), table.label());
+        return Err(Error::new(codes::PLAN, message).help("name the columns: INSERT INTO t (a, b) ..."));
+    }
+    positions.truncate(columns);
+    fill(scope, table, plan, &positions)
+}
+
+/// Puts the plan's columns at their positions and defaults everywhere else.
+fn fill(scope: &Arc<Scope>, table: &Table, plan: LogicalPlan, positions: &[usize]) -> Result<LogicalPlan> {
+    let given = plan.schema().columns();
+    let sources = (0..table.columns.len()).map(|position| match positions.iter().position(|known| *known == position) {
+        Some(at) => Ok(Expr::Column(given[at].clone())),
+        None => default(scope, table, position),
+    });
+    let sources = sources.collect::<Result<Vec<_>>>()?;
+    fit(plan, table, sources)
+}
+
+/// A column's default as an expression of the planner.
+pub(super) fn default(scope: &Arc<Scope>, table: &Table, position: usize) -> Result<Expr> {
+    match &table.columns[position].default {
+        None => Ok(Expr::Literal(ScalarValue::Null, None)),
+        Some(text) => Binder::new(scope).expression(parse::expression(text)?, &DFSchema::empty()),
+    }
+}
+
+/// A column's default as it was written.
+pub(super) fn default_expr(table: &Table, position: usize) -> Result<SqlExpr> {
+    match &table.columns[position].default {
+        None => Ok(SqlExpr::Value(Literal::Null.into())),
+        Some(text) => parse::expression(text),
+    }
+}
+
+/// Whether the expression is the word DEFAULT.
+pub(super) fn is_default(expr: &SqlExpr) -> bool {
+    matches!(expr, SqlExpr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
+}
+

@@ -1,0 +1,13 @@
+//! Statements that change rows. Each is a query that finds or makes rows, and a writer that checks and stores them.
+
+mod conflict;
+mod delete;
+mod insert;
+mod returning;
+mod target;
+mod update;
+mod write;
+
+pub(super) use delete::{delete, truncate};
+pub(super) use insert::{insert, insert_plan, no_column};
+pub(super) use update::update;

@@ -1,0 +1,106 @@
+//! Stores rows in a table: their types are brought to the columns', NOT NULL and CHECK are tested here, keys by storage.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_expr::PhysicalExpr;
+
+use crate::catalog::Table;
+use crate::error::{Error, Result, codes};
+use crate::sql::bind::Binder;
+use crate::sql::fault::{fold, fold_arrow};
+use crate::sql::parse;
+use crate::sql::scope::Scope;
+use crate::storage::TableId;
+
+/// A table that rows go into.
+pub(crate) struct Writer<'a> {
+    scope: &'a Scope,
+    table: &'a Table,
+    schema: SchemaRef,
+    checks: Vec<(&'a str, Arc<dyn PhysicalExpr>)>,
+    /// Rows written so far.
+    pub(crate) rows: u64,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(scope: &'a Arc<Scope>, table: &'a Table) -> Result<Self> {
+        let schema = table.arrow_schema();
+        let mut checks = Vec::new();
+        if !table.checks.is_empty() {
+            let columns = DFSchema::try_from_qualified_schema(table.name.as_str(), &schema).map_err(|error| fold(&error))?;
+            for check in &table.checks {
+                let expr = Binder::new(scope).expression(parse::expression(&check.text)?, &columns)?;
+                let expr = scope.state()?.create_physical_expr(expr, &columns).map_err(|error| fold(&error))?;
+                checks.push((check.name.as_str(), expr));
+            }
+        }
+        Ok(Self { scope, table, schema, checks, rows: 0 })
+    }
+
+    /// The batch with the table's own schema; its columns must have the table's types.
+    pub(crate) fn accept(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        for (column, array) in self.table.columns.iter().zip(batch.columns()) {
+            if column.not_null && array.is_nullable() && array.logical_null_count() > 0 {
+                let message = format!("the column `{}` of table `{}` must not be null", column.name, self.table.label());
+                return Err(Error::new(codes::NOT_NULL, message));
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), batch.columns().to_vec(), &options)
+            .map_err(|error| fold_arrow(&error))?;
+        for (name, check) in &self.checks {
+            let holds = check.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows()));
+            let holds = holds.map_err(|error| fold(&error))?;
+            // NULL is no violation, as in every SQL.
+            if holds.data_type().is_null() || holds.as_boolean().iter().all(|row| row != Some(false)) {
+                continue;
+            }
+            let message = format!("a row violates the check `{name}` of table `{}`", self.table.label());
+            return Err(Error::new(codes::CHECK, message));
+        }
+        Ok(batch)
+    }
+
+    /// Checks and stores rows.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+        self.scope.token.check()?;
+        let batch = self.accept(batch)?;
+        let stored = self.scope.unit.with(|transaction| transaction.append(TableId(self.table.id), batch.clone()));
+        stored.map_err(|error| self.name_key(error))?;
+        self.rows += batch.num_rows() as u64;
+        Ok(batch)
+    }
+
+    /// Storage knows no names of tables; its refusals get them here.
+    fn name_key(&self, error: Error) -> Error {
+        if !error.is(codes::UNIQUE) {
+            return error;
+        }
+        error.detail(format!("in table `{}`", self.table.label()))
+    }
+}
+
+/// Brings a plan's columns to the table's types; `sources` tells for each column of the table what fills it.
+pub(crate) fn fit(plan: LogicalPlan, table: &Table, sources: Vec<Expr>) -> Result<LogicalPlan> {
+    let schema = Arc::clone(plan.schema());
+    let columns = table.columns.iter().zip(sources).map(|(column, source)| {
+        let kind = column.kind.arrow();
+        let given = source.get_type(schema.as_ref()).map_err(|error| fold(&error))?;
+        let cast = source.cast_to(&kind, schema.as_ref()).map_err(|_| {
+            let message = format!("the column `{}` is of type {}, the value is not", column.name, column.kind);
+            let error = Error::new(codes::TYPE, message);
+            match crate::catalog::SqlType::of(&given) {
+                Some(given) => error.detail(format!("the value is of type {given}")),
+                None => error,
+            }
+        })?;
+        Ok(cast.alias(&column.name))
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let built = LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build);
+    built.map_err(|error| fold(&error))
+}

@@ -1,0 +1,51 @@
+//! The front end: text becomes statements, statements become plans, and plans run over storage's tables. Only this
+//! module names the query engine; what comes out of it is Arrow and our own errors.
+
+mod bind;
+pub mod claim;
+mod copy;
+mod ddl;
+mod dialect;
+mod dispatch;
+mod dml;
+mod engine;
+mod extension;
+mod fault;
+mod file;
+mod functions;
+mod names;
+mod nearest;
+mod outcome;
+mod parse;
+mod prepared;
+mod query;
+mod run;
+mod scan;
+mod scope;
+mod session;
+mod settings;
+mod show;
+pub mod split;
+mod stream_table;
+mod survey;
+mod system;
+mod token;
+mod transaction;
+mod types;
+mod unit;
+mod value;
+
+pub(crate) use engine::Engine;
+pub use outcome::{Outcome, Rows};
+pub(crate) use parse::Origin;
+pub use session::Caller;
+pub(crate) use session::Session;
+pub use token::Token;
+pub use value::Value;
+
+use crate::error::{Error, codes};
+
+/// The error for what exists in SQL but not here.
+fn unsupported(what: &str) -> Error {
+    Error::new(codes::UNSUPPORTED, format!("{what}: not supported"))
+}

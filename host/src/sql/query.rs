@@ -1,0 +1,56 @@
+//! Queries: planned, started, and handed out as rows while they run.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::Statement;
+
+use super::bind::Binder;
+use super::names::shown;
+use super::outcome::{Outcome, Rows};
+use super::run::{self, Batches};
+use super::scope::Scope;
+use super::unsupported;
+use crate::error::Result;
+
+/// `SELECT`, `VALUES`, `WITH`.
+pub(super) fn select(scope: &Arc<Scope>, statement: Statement) -> Result<Outcome> {
+    let plan = Binder::new(scope).plan(statement)?;
+    Ok(Outcome::rows("SELECT", rows(scope, &plan)?))
+}
+
+/// `EXPLAIN [ANALYZE]` of a query.
+pub(super) fn explain(scope: &Arc<Scope>, statement: Statement) -> Result<Outcome> {
+    if let Statement::Explain { options, estimate, query_plan, statement, .. } = &statement {
+        if options.as_ref().is_some_and(|options| !options.is_empty()) || *estimate || *query_plan {
+            return Err(unsupported("options of EXPLAIN").help("EXPLAIN [ANALYZE] [VERBOSE] [FORMAT f] query"));
+        }
+        if !matches!(statement.as_ref(), Statement::Query(_)) {
+            return Err(unsupported("EXPLAIN of anything but a query"));
+        }
+    }
+    let plan = Binder::new(scope).plan(statement)?;
+    Ok(Outcome::rows("EXPLAIN", rows(scope, &plan)?))
+}
+
+/// The rows of a plan, under the names that users see.
+pub(super) fn rows(scope: &Scope, plan: &LogicalPlan) -> Result<Rows> {
+    let batches = start(scope, plan)?;
+    Ok(Rows::running(visible(batches.schema()), batches))
+}
+
+/// Starts a plan.
+pub(super) fn start(scope: &Scope, plan: &LogicalPlan) -> Result<Batches> {
+    let state = scope.state()?;
+    let physical = run::wait(state.create_physical_plan(plan))?;
+    let task = Arc::new(TaskContext::from(state));
+    run::start(physical, task, &scope.token, scope.session.is_inside())
+}
+
+/// The schema under the names that users see.
+pub(super) fn visible(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| Field::clone(field).with_name(shown(field.name())));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}

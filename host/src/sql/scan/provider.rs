@@ -1,0 +1,149 @@
+//! One version of a table as the planner sees it: columns, keys, statistics. It reads no rows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{
+    ColumnStatistics, Constraint, Constraints, DFSchema, Result, ScalarValue, Statistics,
+};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::split_conjunction;
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::source::Source;
+use crate::catalog::Table;
+use crate::storage::TableView;
+
+/// The name of the column of row ids, which no user can write.
+pub(crate) const ROW_ID: &str = "\u{1}row";
+
+/// A table to be scanned.
+pub(crate) struct TableScan {
+    pub(super) label: String,
+    pub(super) view: TableView,
+    pub(super) schema: SchemaRef,
+    constraints: Constraints,
+}
+
+impl TableScan {
+    /// The table's own columns.
+    pub(crate) fn new(table: &Table, view: TableView) -> Self {
+        let schema = table.arrow_schema();
+        // Without a NULL in it, a key determines the row; that is what the planner may build on.
+        let keys = table.keys.iter().filter(|key| key.primary).map(|key| Constraint::PrimaryKey(table.positions(key)));
+        let constraints = Constraints::new_unverified(keys.collect());
+        Self { label: table.label(), view, schema, constraints }
+    }
+
+    /// The table's columns, and behind them the row ids.
+    pub(crate) fn with_row_ids(table: &Table, view: TableView) -> Self {
+        let plain = Self::new(table, view);
+        let mut fields = plain.schema.fields().to_vec();
+        fields.push(Arc::new(Field::new(ROW_ID, DataType::UInt64, false)));
+        Self { schema: Arc::new(Schema::new(fields)), ..plain }
+    }
+
+    /// Facts about these columns over all rows.
+    pub(super) fn statistics(&self, columns: &[usize]) -> Statistics {
+        let parts = self.view.parts();
+        let exact = parts.iter().all(|part| part.deleted_count() == 0);
+        let column_statistics = columns.iter().map(|&column| self.column_statistics(column, exact)).collect();
+        Statistics {
+            num_rows: Precision::Exact(usize::try_from(self.view.rows()).unwrap_or(usize::MAX)),
+            total_byte_size: Precision::Absent,
+            column_statistics,
+        }
+    }
+
+    fn column_statistics(&self, column: usize, exact: bool) -> ColumnStatistics {
+        let mut result = ColumnStatistics::new_unknown();
+        let of_parts = self.view.parts().iter().map(|part| part.statistics(column));
+        let Some(parts) = of_parts.collect::<Option<Vec<_>>>() else { return result };
+        let nulls: u64 = parts.iter().map(|part| part.nulls).sum();
+        let nulls = usize::try_from(nulls).unwrap_or(usize::MAX);
+        result.null_count = if exact { Precision::Exact(nulls) } else { Precision::Inexact(nulls) };
+        // NaN stands above all numbers in these bounds, not so in MIN and MAX.
+        let exact = exact && !self.schema.field(column).data_type().is_floating();
+        let precise = |value: Option<ScalarValue>| match value {
+            Some(value) if exact => Precision::Exact(value),
+            Some(value) => Precision::Inexact(value),
+            None => Precision::Absent,
+        };
+        let bounds = |bound: fn(&crate::storage::ColumnStatistics) -> Option<&arrow::array::ArrayRef>| {
+            let values = parts.iter().filter_map(|part| bound(part));
+            values.filter_map(|array| ScalarValue::try_from_array(array, 0).ok()).collect::<Vec<_>>().into_iter()
+        };
+        let known = parts.iter().all(|part| part.min.is_some() == part.max.is_some());
+        if known {
+            result.min_value = precise(bounds(|part| part.min.as_ref()).reduce(|a, b| if b < a { b } else { a }));
+            result.max_value = precise(bounds(|part| part.max.as_ref()).reduce(|a, b| if b > a { b } else { a }));
+        }
+        result
+    }
+}
+
+impl fmt::Debug for TableScan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableScan").field("table", &self.label).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TableProvider for TableScan {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.constraints)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let supported = filters.iter().map(|filter| {
+            let nested = filter.exists(|expr| {
+                Ok(matches!(
+                    expr,
+                    Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::OuterReferenceColumn(..)
+                ))
+            })?;
+            Ok(if nested { TableProviderFilterPushDown::Unsupported } else { TableProviderFilterPushDown::Exact })
+        });
+        supported.collect()
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let columns = DFSchema::try_from(Arc::clone(&self.schema))?;
+        let mut conjuncts = Vec::new();
+        for filter in filters {
+            let physical = state.create_physical_expr(filter.clone(), &columns)?;
+            conjuncts.extend(split_conjunction(&physical).into_iter().cloned());
+        }
+        // A limit counts the rows that pass the filters, and these are the source's own.
+        let table = Self {
+            label: self.label.clone(),
+            view: self.view.clone(),
+            schema: Arc::clone(&self.schema),
+            constraints: self.constraints.clone(),
+        };
+        let threads = state.config().target_partitions();
+        let source = Source::new(Arc::new(table), projection, conjuncts, limit, threads)?;
+        Ok(DataSourceExec::from_data_source(source))
+    }
+}

@@ -1,0 +1,143 @@
+//! One statement's surroundings: the snapshot it sees, the settings it runs under, the functions of extensions it uses.
+//! Made when the statement begins and shared with whatever works for it; it runs nothing by itself.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+
+use datafusion::catalog::TableProvider;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::prelude::SessionConfig;
+
+use super::claim::{self, Extensions};
+use super::functions::CheckedArithmetic;
+use super::session::{Caller, Session, lock};
+use super::settings::Settings;
+use super::token::Token;
+use super::unit::Unit;
+use crate::catalog::{Catalog, Relation, Table, ZONE};
+use crate::error::{Error, Result, codes};
+
+/// What a statement works with.
+pub(crate) struct Scope {
+    pub(crate) session: Arc<Session>,
+    pub(crate) unit: Unit,
+    pub(crate) catalog: Catalog,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) token: Token,
+    /// The extension that what is created here belongs to.
+    pub(crate) owner: Option<String>,
+    pub(crate) extensions: Arc<dyn Extensions>,
+    pub(crate) found: Mutex<Found>,
+    state: OnceLock<SessionState>,
+}
+
+/// What names turned out to mean beyond the catalog.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) scalars: HashMap<String, Arc<ScalarUDF>>,
+    pub(crate) tables: HashMap<String, Arc<dyn claim::TableFunction>>,
+    /// Tables that exist for this statement only.
+    pub(crate) given: HashMap<String, Arc<dyn TableProvider>>,
+}
+
+impl Scope {
+    pub(crate) fn new(session: &Arc<Session>, unit: Unit, owner: Option<String>) -> Result<Self> {
+        let catalog = Catalog::new(unit.snapshot()?, Arc::clone(&session.engine.cache));
+        Ok(Self {
+            session: Arc::clone(session),
+            catalog,
+            settings: session.settings(),
+            token: session.token(),
+            owner,
+            extensions: session.engine.extensions(),
+            found: Mutex::default(),
+            state: OnceLock::new(),
+            unit,
+        })
+    }
+
+    /// What an extension gets to run SQL of its own here.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller::new(&self.session, self.unit.clone())
+    }
+
+    /// The planner's state, with one time for the whole statement.
+    pub(crate) fn state(&self) -> Result<&SessionState> {
+        if let Some(state) = self.state.get() {
+            return Ok(state);
+        }
+        let mut state = self.session_state()?;
+        state.mark_start_execution();
+        Ok(self.state.get_or_init(|| state))
+    }
+
+    fn session_state(&self) -> Result<SessionState> {
+        let mut planner = lock(&self.session.shared.planner);
+        if let Some((settings, state)) = planner.as_ref()
+            && Arc::ptr_eq(settings, &self.settings)
+        {
+            return Ok(state.clone());
+        }
+        let memory = self.session.engine.memory(self.settings.memory_bytes_max)?;
+        let state = SessionStateBuilder::new_from_existing(BASE.clone())
+            .with_config(config(&self.settings))
+            .with_runtime_env(memory)
+            .build();
+        *planner = Some((Arc::clone(&self.settings), state.clone()));
+        Ok(state)
+    }
+
+    /// The schema that a name without one means.
+    pub(crate) fn schema_or_default(&self, schema: Option<String>) -> String {
+        schema.unwrap_or_else(|| self.settings.schema.clone())
+    }
+
+    /// The table of this name, to be changed.
+    pub(crate) fn table_to_change(&self, schema: &str, name: &str) -> Result<Table> {
+        let relation = self.relation(schema, name)?;
+        if let Some(owner) = relation.owner()
+            && self.owner.as_deref() != Some(owner)
+        {
+            self.extensions.check_write(owner, schema, name)?;
+        }
+        match relation.as_ref() {
+            Relation::Table(table) => Ok(table.clone()),
+            Relation::View(_) => Err(Error::new(codes::UNSUPPORTED, format!("`{name}` is a view and cannot be changed"))),
+        }
+    }
+
+    /// The table or view of this name.
+    pub(crate) fn relation(&self, schema: &str, name: &str) -> Result<Arc<Relation>> {
+        match self.catalog.relation(schema, name)? {
+            Some(relation) => Ok(relation),
+            None => Err(super::bind::no_table(self, schema, name)),
+        }
+    }
+}
+
+/// The state that all sessions of the process start from: rules and planners, no functions, which are looked up in
+/// [`super::functions`].
+static BASE: LazyLock<SessionState> = LazyLock::new(|| {
+    SessionStateBuilder::new()
+        .with_config(config(&Settings::default()))
+        .with_analyzer_rule(Arc::new(CheckedArithmetic))
+        .build()
+});
+
+fn config(settings: &Settings) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(false)
+        .with_target_partitions(settings.threads)
+        .with_batch_size(settings.batch_rows);
+    let options = config.options_mut();
+    options.sql_parser.collect_spans = true;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.execution.time_zone = Some(ZONE.to_owned());
+    // Our scans know their row counts, so that the side to build is chosen by size, not by these bounds.
+    options.optimizer.hash_join_single_partition_threshold = 100_000_000;
+    options.optimizer.hash_join_single_partition_threshold_rows = 1_000_000;
+    options.execution.perfect_hash_join_small_build_threshold = 16_777_216;
+    config
+}

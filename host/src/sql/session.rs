@@ -1,0 +1,258 @@
+//! One session: its settings, its transaction, and the way of a statement from text to outcome. Statements themselves
+//! live in their own files; here is only what they all have in common: who may run when, and what a failure undoes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use datafusion::execution::SessionState;
+use datafusion::sql::sqlparser::ast::Statement;
+
+use super::claim::Claimed;
+use super::engine::Engine;
+use super::outcome::Outcome;
+use super::parse::{self, Origin};
+use super::prepared::{self, Prepared};
+use super::scope::Scope;
+use super::settings::Settings;
+use super::token::Token;
+use super::unit::Unit;
+use super::value::Value;
+use super::{dispatch, run, split, transaction};
+use crate::error::{Error, Place, Result, codes};
+use crate::storage::Savepoint;
+
+/// A session, or the part of one that runs inside a statement of it.
+pub(crate) struct Session {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) shared: Arc<Shared>,
+    active: Mutex<Option<Active>>,
+    /// Set when it runs inside a statement.
+    inside: Option<Inside>,
+}
+
+/// What a session and the sessions inside it share.
+pub(crate) struct Shared {
+    pub(crate) settings: Mutex<Arc<Settings>>,
+    pub(crate) prepared: Mutex<HashMap<String, Prepared>>,
+    /// The planner's state for the settings it was made from.
+    pub(crate) planner: Mutex<Option<(Arc<Settings>, SessionState)>>,
+    token: Mutex<Token>,
+}
+
+struct Inside {
+    unit: Unit,
+    token: Token,
+    /// The extension that objects created here belong to.
+    owner: Option<String>,
+}
+
+/// A transaction that `BEGIN` opened.
+pub(super) struct Active {
+    pub(super) unit: Unit,
+    pub(super) aborted: bool,
+    pub(super) savepoints: Vec<(String, Savepoint)>,
+}
+
+impl Session {
+    pub(crate) fn new(engine: Arc<Engine>) -> Self {
+        let shared = Shared {
+            settings: Mutex::default(),
+            prepared: Mutex::default(),
+            planner: Mutex::default(),
+            token: Mutex::new(Token::new(None)),
+        };
+        Self { engine, shared: Arc::new(shared), active: Mutex::new(None), inside: None }
+    }
+
+    /// Runs one statement; `text` is that of `origin` without its `;`.
+    pub(crate) fn run(self: &Arc<Self>, text: &str, origin: &Origin<'_>, params: &[Value]) -> Result<Outcome> {
+        if self.inside.is_none() {
+            *lock(&self.shared.token) = Token::new(self.settings().statement_timeout);
+        }
+        let outcome = run::guard(|| self.run_text(text, params));
+        match outcome {
+            Ok(Outcome { rows: Some(rows), tag, affected }) => {
+                Ok(Outcome { rows: Some(rows.placed(origin.beginning())), tag, affected })
+            }
+            Ok(outcome) => Ok(outcome),
+            Err(error) => Err(origin.locate(error)),
+        }
+    }
+
+    fn run_text(self: &Arc<Self>, text: &str, params: &[Value]) -> Result<Outcome> {
+        let words = split::leading_words(text, 1);
+        let rollback = words.first().is_some_and(|word| word == "ROLLBACK");
+        if self.active().as_ref().is_some_and(|active| active.aborted) && !rollback {
+            let error = Error::new(codes::ABORTED, "the transaction failed; only ROLLBACK is accepted");
+            return Err(error.help("ROLLBACK"));
+        }
+        if let Some(claimed) = self.engine.extensions().claim(text)? {
+            return self.run_claimed(claimed, params);
+        }
+        if let Some(own) = dispatch::own_statement(text) {
+            return own.and_then(|own| own.run(self));
+        }
+        let mut statement = parse::statement(text)?;
+        if matches!(statement, Statement::Prepare { .. }) {
+            prepared::refuse_params(params)?;
+        } else {
+            prepared::put_params(&mut statement, params)?;
+        }
+        self.run_statement(statement)
+    }
+
+    /// Runs a statement that has no parameters left.
+    pub(crate) fn run_statement(self: &Arc<Self>, statement: Statement) -> Result<Outcome> {
+        if let Some(outcome) = transaction::run(self, &statement)? {
+            return Ok(outcome);
+        }
+        if let Some(outcome) = prepared::run(self, &statement)? {
+            return Ok(outcome);
+        }
+        self.within(self.owner(), |scope| dispatch::run(scope, statement))
+    }
+
+    fn run_claimed(self: &Arc<Self>, claimed: Box<dyn Claimed>, params: &[Value]) -> Result<Outcome> {
+        let owner = claimed.extension().to_owned();
+        self.within(Some(owner), |scope| claimed.run(&scope.caller(), params))
+    }
+
+    /// Works inside the open transaction, or in one of its own that ends with the statement.
+    pub(crate) fn within(
+        self: &Arc<Self>,
+        owner: Option<String>,
+        work: impl FnOnce(&Arc<Scope>) -> Result<Outcome>,
+    ) -> Result<Outcome> {
+        let open = self.open_unit();
+        let implicit = open.is_none();
+        let unit = open.map_or_else(|| Unit::begin(&self.engine.store), Ok)?;
+        // Inside another statement a failure must leave that statement whole.
+        let savepoint = self.inside.as_ref().map(|_| unit.with(|transaction| Ok(transaction.savepoint()))).transpose()?;
+        let finish = Finish { session: Arc::clone(self), unit: unit.clone(), implicit, savepoint };
+        let outcome = Scope::new(self, unit, owner).and_then(|scope| run::guard(|| work(&Arc::new(scope))));
+        match outcome {
+            Err(error) => Err(finish.failed(error)),
+            Ok(Outcome { rows: Some(rows), tag, affected }) if rows.is_pending() => {
+                Ok(Outcome { rows: Some(rows.finish_with(finish)), tag, affected })
+            }
+            Ok(outcome) => finish.succeeded().map(|()| outcome),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&lock(&self.shared.settings))
+    }
+
+    pub(crate) fn change_settings(&self, change: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
+        let mut settings = lock(&self.shared.settings);
+        let mut changed = Settings::clone(&settings);
+        change(&mut changed)?;
+        *settings = Arc::new(changed);
+        Ok(())
+    }
+
+    /// The token of the statement that runs now, or ran last.
+    pub(crate) fn token(&self) -> Token {
+        self.inside.as_ref().map_or_else(|| lock(&self.shared.token).clone(), |inside| inside.token.clone())
+    }
+
+    pub(crate) fn is_inside(&self) -> bool {
+        self.inside.is_some()
+    }
+
+    /// Whether `BEGIN` opened a transaction that has not ended.
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.active().is_some()
+    }
+
+    pub(super) fn active(&self) -> MutexGuard<'_, Option<Active>> {
+        lock(&self.active)
+    }
+
+    fn open_unit(&self) -> Option<Unit> {
+        let inside = self.inside.as_ref().map(|inside| inside.unit.clone());
+        inside.or_else(|| self.active().as_ref().map(|active| active.unit.clone()))
+    }
+
+    fn owner(&self) -> Option<String> {
+        self.inside.as_ref().and_then(|inside| inside.owner.clone())
+    }
+}
+
+/// Who calls an extension, and in which transaction: what it needs to run SQL of its own there.
+#[derive(Clone)]
+pub struct Caller {
+    engine: Arc<Engine>,
+    shared: Arc<Shared>,
+    unit: Unit,
+    token: Token,
+}
+
+impl Caller {
+    pub(crate) fn new(session: &Session, unit: Unit) -> Self {
+        Self { engine: Arc::clone(&session.engine), shared: Arc::clone(&session.shared), unit, token: session.token() }
+    }
+
+    /// A session inside the caller's statement, on behalf of an extension.
+    pub(crate) fn session(&self, extension: Option<&str>) -> Session {
+        let inside = Inside { unit: self.unit.clone(), token: self.token.clone(), owner: extension.map(str::to_owned) };
+        Session {
+            engine: Arc::clone(&self.engine),
+            shared: Arc::clone(&self.shared),
+            active: Mutex::new(None),
+            inside: Some(inside),
+        }
+    }
+
+    /// What ends the statement early.
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Caller").finish_non_exhaustive()
+    }
+}
+
+/// What is left to do when a statement's last row has been read, or it has failed.
+pub(crate) struct Finish {
+    session: Arc<Session>,
+    unit: Unit,
+    implicit: bool,
+    savepoint: Option<Savepoint>,
+}
+
+impl Finish {
+    pub(crate) fn succeeded(self) -> Result<()> {
+        if self.implicit { self.unit.commit().map(drop) } else { Ok(()) }
+    }
+
+    pub(crate) fn failed(self, error: Error) -> Error {
+        if self.implicit {
+            self.unit.rollback();
+        } else if let Some(savepoint) = &self.savepoint {
+            let undone = self.unit.with(|transaction| transaction.rollback_to(savepoint));
+            if let Err(failure) = undone {
+                return error.detail(format!("and its changes could not be taken back: {failure}"));
+            }
+        } else if let Some(active) = self.session.active().as_mut() {
+            active.aborted = true;
+        }
+        error
+    }
+}
+
+/// A place for errors that come while rows are read.
+pub(super) fn at_place(error: Error, place: Option<&Place>) -> Error {
+    match place {
+        Some(place) => error.at(place.clone()),
+        None => error,
+    }
+}
+
+/// No invariant spans a panic in these maps, so a poisoned lock is as good as any.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

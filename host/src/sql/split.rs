@@ -1,0 +1,201 @@
+//! Cuts text into statements at `;`, knowing only what can hide one: strings, quoted identifiers, `$tag$` bodies and
+//! comments. It neither parses nor complains: text that ends inside a string is a statement for the parser to refuse.
+
+/// One statement of a script, without its `;`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// The statement with the comments around it.
+    pub text: &'a str,
+    /// Where it begins in the script, in bytes.
+    pub start: usize,
+    /// How many bytes of the script it takes, `;` included.
+    pub length: usize,
+    /// Whether its `;` has been read; without it more text may still belong to the statement.
+    pub complete: bool,
+}
+
+impl Piece<'_> {
+    /// Whether there is nothing but white space and comments.
+    pub fn is_blank(&self) -> bool {
+        skip_blank(self.text) == self.text.len()
+    }
+}
+
+/// The first statement of `text`; `None` when nothing is left.
+pub fn first(text: &str) -> Option<Piece<'_>> {
+    if text.is_empty() {
+        return None;
+    }
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] == b';' {
+            return Some(Piece { text: &text[..at], start: 0, length: at + 1, complete: true });
+        }
+        at = after_token(text, at);
+    }
+    Some(Piece { text, start: 0, length: text.len(), complete: false })
+}
+
+/// Every statement of `text` that is not blank.
+pub fn statements(text: &str) -> impl Iterator<Item = Piece<'_>> {
+    let mut rest = 0;
+    std::iter::from_fn(move || {
+        let piece = first(&text[rest..])?;
+        let piece = Piece { start: rest, ..piece };
+        rest += piece.length;
+        Some(piece)
+    })
+    .filter(|piece| !piece.is_blank())
+}
+
+/// Bytes of white space and comments at the beginning.
+pub fn skip_blank(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let next = if bytes[at].is_ascii_whitespace() { at + 1 } else { after_comment(text, at).unwrap_or(at) };
+        if next == at {
+            let blank = text[at..].chars().next().filter(|c| c.is_whitespace()).map_or(0, char::len_utf8);
+            if blank == 0 {
+                return at;
+            }
+            at += blank;
+            continue;
+        }
+        at = next;
+    }
+    at
+}
+
+/// The leading words of a statement in upper case, at most `most`, comments skipped; a quoted or other token ends them.
+pub fn leading_words(text: &str, most: usize) -> Vec<String> {
+    let (mut words, mut at) = (Vec::new(), 0);
+    while words.len() < most {
+        at += skip_blank(&text[at..]);
+        let length = text[at..].find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len() - at);
+        if length == 0 {
+            break;
+        }
+        words.push(text[at..at + length].to_uppercase());
+        at += length;
+    }
+    words
+}
+
+/// The position after the token that begins at `at`.
+fn after_token(text: &str, at: usize) -> usize {
+    let bytes = text.as_bytes();
+    if let Some(next) = after_comment(text, at) {
+        return next;
+    }
+    match bytes[at] {
+        b'\'' => after_quoted(bytes, at, b'\'', follows_escape_prefix(bytes, at)),
+        b'"' => after_quoted(bytes, at, b'"', false),
+        b'$' if !follows_word(bytes, at) => after_dollar(text, at),
+        _ => at + 1,
+    }
+}
+
+fn after_comment(text: &str, at: usize) -> Option<usize> {
+    let rest = &text.as_bytes()[at..];
+    if rest.starts_with(b"--") {
+        return Some(rest.iter().position(|b| *b == b'\n').map_or(text.len(), |end| at + end + 1));
+    }
+    if !rest.starts_with(b"/*") {
+        return None;
+    }
+    let (mut depth, mut i) = (0, 0);
+    while i < rest.len() {
+        if rest[i..].starts_with(b"/*") {
+            depth += 1;
+            i += 2;
+        } else if rest[i..].starts_with(b"*/") {
+            depth -= 1;
+            i += 2;
+            if depth == 0 {
+                return Some(at + i);
+            }
+        } else {
+            i += 1;
+        }
+    }
+    Some(text.len())
+}
+
+fn after_quoted(bytes: &[u8], at: usize, quote: u8, backslash: bool) -> usize {
+    let mut i = at + 1;
+    while i < bytes.len() {
+        if backslash && bytes[i] == b'\\' {
+            i += 2;
+        } else if bytes[i] == quote {
+            if bytes.get(i + 1) != Some(&quote) {
+                return i + 1;
+            }
+            i += 2;
+        } else {
+            i += 1;
+        }
+    }
+    bytes.len()
+}
+
+/// `$tag$ ... $tag$`; a lone `$`, as in `$1`, is a token of its own.
+fn after_dollar(text: &str, at: usize) -> usize {
+    let rest = &text[at + 1..];
+    let Some(end) = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')) else { return at + 1 };
+    let digit_first = rest.starts_with(|c: char| c.is_ascii_digit());
+    if !rest[end..].starts_with('$') || digit_first {
+        return at + 1;
+    }
+    let tag = &text[at..at + 1 + end + 1];
+    let body = at + tag.len();
+    text[body..].find(tag).map_or(text.len(), |close| body + close + tag.len())
+}
+
+/// Whether the quote at `at` opens an `E'...'` string, in which a backslash escapes.
+fn follows_escape_prefix(bytes: &[u8], at: usize) -> bool {
+    at > 0 && matches!(bytes[at - 1], b'e' | b'E') && !follows_word(bytes, at - 1)
+}
+
+fn follows_word(bytes: &[u8], at: usize) -> bool {
+    at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || matches!(bytes[at - 1], b'_' | b'$') || !bytes[at - 1].is_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(text: &str) -> Vec<&str> {
+        statements(text).map(|piece| piece.text.trim()).collect()
+    }
+
+    #[test]
+    fn semicolons_in_strings_bodies_and_comments_do_not_cut() {
+        assert_eq!(texts("select ';'; select 2"), ["select ';'", "select 2"]);
+        assert_eq!(texts("select 'it''s;';x"), ["select 'it''s;'", "x"]);
+        assert_eq!(texts(r"select E'a\';b';x"), [r"select E'a\';b'", "x"]);
+        assert_eq!(texts(r"select name'a\';x"), [r"select name'a\'", "x"]);
+        assert_eq!(texts("select \"a;b\";x"), ["select \"a;b\"", "x"]);
+        assert_eq!(texts("a -- ;\n;b /* ; /* ; */ ; */ c"), ["a -- ;", "b /* ; /* ; */ ; */ c"]);
+        assert_eq!(texts("f $$ ; $$; g $x$ ; $$ ; $x$;h"), ["f $$ ; $$", "g $x$ ; $$ ; $x$", "h"]);
+        assert_eq!(texts("select $1; select $2"), ["select $1", "select $2"]);
+    }
+
+    #[test]
+    fn blank_pieces_are_no_statements() {
+        assert_eq!(texts(";; -- nothing\n ; /* x */"), Vec::<&str>::new());
+        assert_eq!(texts(""), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn completeness_tells_whether_more_may_come() {
+        assert!(first("select 1;").is_some_and(|p| p.complete && p.length == 9));
+        assert!(first("select ';").is_some_and(|p| !p.complete));
+    }
+
+    #[test]
+    fn leading_words_skip_comments() {
+        assert_eq!(leading_words("/* x */ create -- y\n secret 'n'", 5), ["CREATE", "SECRET"]);
+    }
+}

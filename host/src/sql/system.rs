@@ -1,0 +1,344 @@
+//! The system tables: `kodiak.*` and `information_schema.*`, made from the catalog as the statement sees it. Tables
+//! that belong to extensions are theirs; they come through [`super::claim::Extensions::relation`].
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+
+use super::bind::Binder;
+use super::fault::{fold, fold_arrow};
+use super::functions::built_in;
+use super::names::{quoted, shown};
+use super::scope::Scope;
+use super::settings;
+use crate::catalog::{INFORMATION, Relation, SYSTEM, SqlType};
+use crate::error::Result;
+use crate::storage::TableId;
+
+/// A value of a system table.
+enum Cell {
+    Text(String),
+    Maybe(Option<String>),
+    Flag(bool),
+    Count(i64),
+}
+
+type Make = fn(&Arc<Scope>) -> Result<Vec<Vec<Cell>>>;
+
+/// A system table: schema, name, columns, and what makes its rows.
+struct SystemTable {
+    schema: &'static str,
+    name: &'static str,
+    columns: &'static [(&'static str, Kind)],
+    make: Make,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Flag,
+    Count,
+}
+
+use Kind::{Count, Flag, Text};
+
+const TABLES: &[SystemTable] = &[
+    SystemTable { schema: SYSTEM, name: "schemas", columns: &[("name", Text), ("extension", Text)], make: schemas },
+    SystemTable {
+        schema: SYSTEM,
+        name: "tables",
+        columns: &[("schema", Text), ("name", Text), ("rows", Count), ("columns", Count), ("extension", Text)],
+        make: tables,
+    },
+    SystemTable {
+        schema: SYSTEM,
+        name: "views",
+        columns: &[("schema", Text), ("name", Text), ("sql", Text), ("extension", Text)],
+        make: views,
+    },
+    SystemTable {
+        schema: SYSTEM,
+        name: "columns",
+        columns: &[
+            ("schema", Text), ("table", Text), ("position", Count), ("name", Text), ("type", Text), ("nullable", Flag),
+            ("default", Text), ("key", Text),
+        ],
+        make: columns,
+    },
+    SystemTable {
+        schema: SYSTEM,
+        name: "constraints",
+        columns: &[("schema", Text), ("table", Text), ("name", Text), ("type", Text), ("definition", Text)],
+        make: constraints,
+    },
+    SystemTable {
+        schema: SYSTEM,
+        name: "settings",
+        columns: &[("name", Text), ("value", Text), ("description", Text)],
+        make: settings_rows,
+    },
+    SystemTable { schema: SYSTEM, name: "functions", columns: &[("name", Text), ("type", Text), ("extension", Text)], make: functions },
+    SystemTable {
+        schema: INFORMATION,
+        name: "schemata",
+        columns: &[("catalog_name", Text), ("schema_name", Text)],
+        make: schemata,
+    },
+    SystemTable {
+        schema: INFORMATION,
+        name: "tables",
+        columns: &[("table_catalog", Text), ("table_schema", Text), ("table_name", Text), ("table_type", Text)],
+        make: information_tables,
+    },
+    SystemTable {
+        schema: INFORMATION,
+        name: "columns",
+        columns: &[
+            ("table_catalog", Text), ("table_schema", Text), ("table_name", Text), ("column_name", Text),
+            ("ordinal_position", Count), ("column_default", Text), ("is_nullable", Text), ("data_type", Text),
+        ],
+        make: information_columns,
+    },
+    SystemTable {
+        schema: INFORMATION,
+        name: "views",
+        columns: &[("table_catalog", Text), ("table_schema", Text), ("table_name", Text), ("view_definition", Text)],
+        make: information_views,
+    },
+];
+
+/// The catalog that the SQL standard wants to be named.
+const DATABASE: &str = "kodiak";
+
+/// Schema and name of every system table.
+pub(super) fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TABLES.iter().map(|table| (table.schema, table.name))
+}
+
+/// The system table of this name.
+pub(super) fn table(scope: &Arc<Scope>, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    let Some(table) = TABLES.iter().find(|table| table.schema == schema && table.name == name) else { return Ok(None) };
+    let rows = (table.make)(scope)?;
+    let fields = table.columns.iter().map(|(name, kind)| {
+        let kind = match kind {
+            Text => DataType::Utf8View,
+            Flag => DataType::Boolean,
+            Count => DataType::Int64,
+        };
+        Field::new(*name, kind, true)
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let arrays = table.columns.iter().enumerate().map(|(i, (_, kind))| array(&rows, i, *kind)).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options).map_err(|error| fold_arrow(&error))?;
+    let provider = MemTable::try_new(schema, vec![vec![batch]]).map_err(|error| fold(&error))?;
+    Ok(Some(Arc::new(provider)))
+}
+
+fn array(rows: &[Vec<Cell>], column: usize, kind: Kind) -> ArrayRef {
+    let cells = rows.iter().map(|row| row.get(column));
+    match kind {
+        Text => Arc::new(
+            cells
+                .map(|cell| match cell {
+                    Some(Cell::Text(text)) => Some(text.as_str()),
+                    Some(Cell::Maybe(text)) => text.as_deref(),
+                    _ => None,
+                })
+                .collect::<StringViewArray>(),
+        ),
+        Flag => Arc::new(cells.map(|cell| if let Some(Cell::Flag(flag)) = cell { Some(*flag) } else { None }).collect::<BooleanArray>()),
+        Count => Arc::new(cells.map(|cell| if let Some(Cell::Count(count)) = cell { Some(*count) } else { None }).collect::<Int64Array>()),
+    }
+}
+
+fn text(text: impl Into<String>) -> Cell {
+    Cell::Text(text.into())
+}
+
+fn schemas(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let schemas = scope.catalog.schemas()?;
+    Ok(schemas.into_iter().map(|schema| vec![text(schema.name), Cell::Maybe(schema.owner)]).collect())
+}
+
+fn tables(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let mut rows = Vec::new();
+    for relation in scope.catalog.all_relations()? {
+        if let Relation::Table(table) = relation.as_ref() {
+            let count = scope.catalog.snapshot().table(TableId(table.id))?.rows();
+            rows.push(vec![
+                text(&table.schema),
+                text(&table.name),
+                Cell::Count(i64::try_from(count).unwrap_or(i64::MAX)),
+                Cell::Count(i64::try_from(table.columns.len()).unwrap_or(i64::MAX)),
+                Cell::Maybe(table.owner.clone()),
+            ]);
+        }
+    }
+    Ok(rows)
+}
+
+fn views(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let relations = scope.catalog.all_relations()?;
+    let views = relations.iter().filter_map(|relation| match relation.as_ref() {
+        Relation::View(view) => Some(vec![text(&view.schema), text(&view.name), text(&view.text), Cell::Maybe(view.owner.clone())]),
+        Relation::Table(_) => None,
+    });
+    Ok(views.collect())
+}
+
+/// A column of a table or view.
+struct ColumnRow {
+    schema: String,
+    table: String,
+    position: i64,
+    name: String,
+    kind: String,
+    nullable: bool,
+    default: Option<String>,
+    key: Option<String>,
+}
+
+fn column_rows(scope: &Arc<Scope>) -> Result<Vec<ColumnRow>> {
+    let mut rows = Vec::new();
+    for relation in scope.catalog.all_relations()? {
+        match relation.as_ref() {
+            Relation::Table(table) => {
+                for (position, column) in (1..).zip(&table.columns) {
+                    let mut keys = table.keys.iter().filter(|key| key.columns.contains(&column.id));
+                    let key = keys.next().map(|key| if key.primary { "PRIMARY KEY" } else { "UNIQUE" });
+                    rows.push(ColumnRow {
+                        schema: table.schema.clone(),
+                        table: table.name.clone(),
+                        position,
+                        name: column.name.clone(),
+                        kind: column.kind.to_string(),
+                        nullable: !column.not_null,
+                        default: column.default.clone(),
+                        key: key.map(str::to_owned),
+                    });
+                }
+            }
+            Relation::View(view) => {
+                // A view whose tables have changed under it has no columns that could be told.
+                let name = datafusion::common::TableReference::partial(view.schema.as_str(), view.name.as_str());
+                let source = datafusion::logical_expr::planner::ContextProvider::get_table_source(&Binder::new(scope), name);
+                let Ok(source) = source else { continue };
+                for (position, field) in (1..).zip(source.schema().fields()) {
+                    rows.push(ColumnRow {
+                        schema: view.schema.clone(),
+                        table: view.name.clone(),
+                        position,
+                        name: shown(field.name()).to_owned(),
+                        kind: SqlType::of(field.data_type()).map_or_else(|| field.data_type().to_string(), |kind| kind.to_string()),
+                        nullable: true,
+                        default: None,
+                        key: None,
+                    });
+                }
+            }
+        }
+    }
+    for table in TABLES {
+        for (position, (name, kind)) in (1..).zip(table.columns) {
+            let kind = match kind {
+                Text => SqlType::Text,
+                Flag => SqlType::Boolean,
+                Count => SqlType::BigInt,
+            };
+            rows.push(ColumnRow {
+                schema: table.schema.to_owned(),
+                table: table.name.to_owned(),
+                position,
+                name: (*name).to_owned(),
+                kind: kind.to_string(),
+                nullable: true,
+                default: None,
+                key: None,
+            });
+        }
+    }
+    Ok(rows)
+}
+
+fn columns(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let rows = column_rows(scope)?.into_iter().map(|row| {
+        vec![
+            text(row.schema), text(row.table), Cell::Count(row.position), text(row.name), text(row.kind),
+            Cell::Flag(row.nullable), Cell::Maybe(row.default), Cell::Maybe(row.key),
+        ]
+    });
+    Ok(rows.collect())
+}
+
+fn constraints(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let mut rows = Vec::new();
+    for relation in scope.catalog.all_relations()? {
+        let Relation::Table(table) = relation.as_ref() else { continue };
+        let mut row = |name: &str, kind: &str, definition: String| {
+            rows.push(vec![text(&table.schema), text(&table.name), text(name), text(kind), text(definition)]);
+        };
+        for key in &table.keys {
+            let columns = table.positions(key).into_iter().map(|at| quoted(&table.columns[at].name).to_string());
+            let kind = if key.primary { "PRIMARY KEY" } else { "UNIQUE" };
+            row(&key.name, kind, format!("{kind} ({})", columns.collect::<Vec<_>>().join(", ")));
+        }
+        for check in &table.checks {
+            row(&check.name, "CHECK", format!("CHECK ({})", check.text));
+        }
+    }
+    Ok(rows)
+}
+
+fn settings_rows(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let rows = settings::ALL.iter().map(|setting| {
+        Ok(vec![text(setting.name), text(scope.settings.show(setting.name)?), text(setting.meaning)])
+    });
+    rows.collect()
+}
+
+fn functions(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let own = built_in().names().map(|(kind, name)| (name.to_owned(), kind, None));
+    let others = scope.extensions.functions().into_iter().map(|(extension, kind, name)| (name, kind, Some(extension)));
+    let mut all: Vec<_> = own.chain(others).collect();
+    all.sort();
+    all.dedup();
+    Ok(all.into_iter().map(|(name, kind, extension)| vec![text(name), text(kind), Cell::Maybe(extension)]).collect())
+}
+
+fn schemata(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    Ok(scope.catalog.schemas()?.into_iter().map(|schema| vec![text(DATABASE), text(schema.name)]).collect())
+}
+
+fn information_tables(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let relations = scope.catalog.all_relations()?;
+    let stored = relations.iter().map(|relation| {
+        let (schema, name) = relation.name();
+        let kind = if relation.noun() == "table" { "BASE TABLE" } else { "VIEW" };
+        vec![text(DATABASE), text(schema), text(name), text(kind)]
+    });
+    let system = names().map(|(schema, name)| vec![text(DATABASE), text(schema), text(name), text("SYSTEM VIEW")]);
+    Ok(stored.chain(system).collect())
+}
+
+fn information_columns(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let rows = column_rows(scope)?.into_iter().map(|row| {
+        vec![
+            text(DATABASE), text(row.schema), text(row.table), text(row.name), Cell::Count(row.position),
+            Cell::Maybe(row.default), text(if row.nullable { "YES" } else { "NO" }), text(row.kind),
+        ]
+    });
+    Ok(rows.collect())
+}
+
+fn information_views(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let relations = scope.catalog.all_relations()?;
+    let views = relations.iter().filter_map(|relation| match relation.as_ref() {
+        Relation::View(view) => Some(vec![text(DATABASE), text(&view.schema), text(&view.name), text(&view.text)]),
+        Relation::Table(_) => None,
+    });
+    Ok(views.collect())
+}
