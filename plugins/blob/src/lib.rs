@@ -11,6 +11,8 @@ mod command;
 mod content;
 mod digest;
 mod extension;
+#[cfg(test)]
+mod faulty;
 mod files;
 mod functions;
 mod index;

@@ -2,44 +2,46 @@
 
 use super::*;
 use crate::buckets;
-use crate::files::LocalDisk;
+use crate::files::{Disk, LocalDisk};
 use crate::index::{KeyRange, Which};
 use crate::memory::MemoryIndex;
 use crate::sweep::{self, Orphan, Remove};
 use proptest::prelude::*;
 use std::sync::Arc;
 
-struct Bench {
+pub(super) struct Bench {
     index: MemoryIndex,
-    writers: Writers,
+    pub writers: Writers,
     folder: tempfile::TempDir,
+    pub disk: Arc<dyn Disk>,
 }
 
 impl Bench {
-    fn new(versioning: Versioning) -> Self {
-        let bench = Self { index: MemoryIndex::default(), writers: Writers::default(), folder: tempfile::tempdir().unwrap() };
+    pub fn new(versioning: Versioning) -> Self {
+        let (index, writers, folder) = (MemoryIndex::default(), Writers::default(), tempfile::tempdir().unwrap());
+        let bench = Self { index, writers, folder, disk: Arc::new(LocalDisk) };
         assert!(buckets::create(&bench.index, "b", versioning, false, 1).unwrap());
         bench
     }
 
-    fn payloads(&self) -> Payloads {
-        Payloads::new(self.folder.path().to_owned(), Arc::new(LocalDisk))
+    pub fn payloads(&self) -> Payloads {
+        Payloads::new(self.folder.path().to_owned(), Arc::clone(&self.disk))
     }
 
-    fn with<T>(&self, run: impl FnOnce(&Objects<'_>) -> T) -> T {
+    pub fn with<T>(&self, run: impl FnOnce(&Objects<'_>) -> T) -> T {
         let payloads = || Ok(self.payloads());
         run(&Objects { index: &self.index, payloads: &payloads, writers: &self.writers, now: 7 })
     }
 
-    fn put_if(&self, key: &str, content: &[u8], precondition: &Precondition) -> Result<Version> {
+    pub fn put_if(&self, key: &str, content: &[u8], precondition: &Precondition) -> Result<Version> {
         self.with(|o| o.put("b", key, &mut &*content, About::default(), precondition, &mut |_| Ok(())))
     }
 
-    fn put(&self, key: &str, content: &[u8]) -> Version {
+    pub fn put(&self, key: &str, content: &[u8]) -> Version {
         self.put_if(key, content, &Precondition::None).unwrap()
     }
 
-    fn get(&self, key: &str, version: Option<&str>) -> Result<Vec<u8>> {
+    pub fn get(&self, key: &str, version: Option<&str>) -> Result<Vec<u8>> {
         let version = version.map(VersionId::parse);
         self.with(|o| {
             let object = o.find("b", key, version.as_ref())?;
@@ -54,7 +56,7 @@ impl Bench {
         })
     }
 
-    fn delete(&self, key: &str, version: Option<&str>) -> Deleted {
+    pub fn delete(&self, key: &str, version: Option<&str>) -> Deleted {
         self.with(|o| o.delete("b", key, version.map(VersionId::parse).as_ref())).unwrap()
     }
 
@@ -67,18 +69,18 @@ impl Bench {
         self.index.list(id, &KeyRange::default(), Which::All, None).unwrap().map(Result::unwrap).collect()
     }
 
-    fn sweep(&self, remove: Remove) -> Result<Vec<Orphan>> {
+    pub fn sweep(&self, remove: Remove) -> Result<Vec<Orphan>> {
         sweep::sweep(&self.payloads(), remove, || sweep::referred(&self.index))
     }
 
-    fn payload_count(&self) -> usize {
+    pub fn payload_count(&self) -> usize {
         let payloads = self.payloads();
         let folders = payloads.disk().list(&payloads.data_folder()).unwrap();
         folders.iter().map(|(folder, _)| payloads.disk().list(folder).unwrap().len()).sum()
     }
 }
 
-fn large() -> Vec<u8> {
+pub(super) fn large() -> Vec<u8> {
     (0..50_000_u32).map(|i| (i % 253) as u8).collect()
 }
 
