@@ -1,20 +1,20 @@
 //! Functions of plugins in the form that the front end calls: overloads chosen by type, bound once a statement, called
 //! once a batch.
 
-use super::plugins::extension_caller;
+use super::plugins::Plugins;
 use super::services::{from_arrow, one_row};
 use crate::error::{Error, Result, codes};
-use crate::extensions::{Argument, Extensions, Grant, Instance, Scalar, Table};
+use crate::extensions::{Argument, Grant, Instance, Scalar, Table};
 use crate::sql::Caller;
-use crate::sql::claim::{RowStream, ScalarFunction, TableFunction, Volatility};
+use crate::sql::claim::{BoundTable, RowStream, ScalarFunction, TableFunction, Volatility};
 use arrow::array::ArrayRef;
 use arrow::compute::can_cast_types;
 use arrow::datatypes::{DataType, SchemaRef};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A scalar function of an extension, for one statement.
 pub(super) struct PluginScalar {
-    extensions: Arc<Extensions>,
+    plugins: Plugins,
     grant: Grant,
     name: String,
     bound: Mutex<Vec<(Vec<DataType>, Arc<Scalar>)>>,
@@ -27,8 +27,8 @@ impl std::fmt::Debug for PluginScalar {
 }
 
 impl PluginScalar {
-    pub(super) fn new(extensions: Arc<Extensions>, grant: Grant, name: &str) -> Self {
-        Self { extensions, grant, name: name.to_owned(), bound: Mutex::default() }
+    pub(super) fn new(plugins: Plugins, grant: Grant, name: &str) -> Self {
+        Self { plugins, grant, name: name.to_owned(), bound: Mutex::default() }
     }
 
     fn bind(&self, caller: &Caller, types: &[DataType]) -> Result<Arc<Scalar>> {
@@ -36,15 +36,15 @@ impl PluginScalar {
         if let Some((_, scalar)) = bound.iter().find(|(known, _)| known == types) {
             return Ok(scalar.clone());
         }
-        let caller = extension_caller(caller, self.grant.name());
-        let instance = self.extensions.instance(&self.grant, &caller)?;
+        let caller = self.plugins.caller(caller, self.grant.name());
+        let instance = self.plugins.instance(&self.grant, &caller)?;
         let scalar = Arc::new(instance.scalar(&caller, &self.name, types)?);
         bound.push((types.to_vec(), scalar.clone()));
         Ok(scalar)
     }
 
     fn instance(&self, caller: &Caller) -> Result<Arc<Instance>> {
-        self.extensions.instance(&self.grant, &extension_caller(caller, self.grant.name()))
+        self.plugins.instance(&self.grant, &self.plugins.caller(caller, self.grant.name()))
     }
 }
 
@@ -130,10 +130,9 @@ fn no_overload(name: &str, given: &[DataType], overloads: &[Vec<DataType>]) -> E
 
 /// A table function of an extension, for one statement.
 pub(super) struct PluginTable {
-    extensions: Arc<Extensions>,
+    plugins: Plugins,
     grant: Grant,
     name: String,
-    bound: OnceLock<Table>,
 }
 
 impl std::fmt::Debug for PluginTable {
@@ -143,8 +142,8 @@ impl std::fmt::Debug for PluginTable {
 }
 
 impl PluginTable {
-    pub(super) fn new(extensions: Arc<Extensions>, grant: Grant, name: &str) -> Self {
-        Self { extensions, grant, name: name.to_owned(), bound: OnceLock::new() }
+    pub(super) fn new(plugins: Plugins, grant: Grant, name: &str) -> Self {
+        Self { plugins, grant, name: name.to_owned() }
     }
 }
 
@@ -153,16 +152,22 @@ impl TableFunction for PluginTable {
         self.grant.name()
     }
 
-    fn bind(&self, caller: &Caller, args: Vec<ArrayRef>) -> Result<SchemaRef> {
-        let caller = extension_caller(caller, self.grant.name());
-        let instance = self.extensions.instance(&self.grant, &caller)?;
-        let table = instance.table(&caller, &self.name, &one_row(args)?)?;
-        Ok(self.bound.get_or_init(|| table).schema().clone())
+    fn bind(&self, caller: &Caller, args: Vec<ArrayRef>) -> Result<Arc<dyn BoundTable>> {
+        let caller = self.plugins.caller(caller, self.grant.name());
+        let instance = self.plugins.instance(&self.grant, &caller)?;
+        Ok(Arc::new(Bound(instance.table(&caller, &self.name, &one_row(args)?)?)))
+    }
+}
+
+struct Bound(Table);
+
+impl BoundTable for Bound {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema().clone()
     }
 
-    fn scan(&self, projection: &[usize], limit: Option<usize>) -> Result<RowStream> {
-        let table = self.bound.get().ok_or_else(|| Error::new(codes::INTERNAL, "a table function that was not bound"))?;
-        let reader = table.scan(Some(projection), &[], limit)?;
+    fn scan(&self, projection: &[usize]) -> Result<RowStream> {
+        let reader = self.0.scan(Some(projection), &[], None)?;
         Ok(Box::new(reader.map(|batch| batch.map_err(from_arrow))))
     }
 }

@@ -10,6 +10,7 @@ use crate::extensions::parse_set;
 use crate::storage::Transaction;
 use kodiak_registry::lock::EnabledSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// How often a change of the set is tried again when somebody else changed it first.
 const TRIES_MAX: usize = 20;
@@ -47,7 +48,7 @@ impl Keeper for Database {
     fn release(&self, extension: &str, fate: Fate) -> Result<()> {
         let connection = self.connect()?;
         connection.begin()?;
-        match release(&connection, extension, fate) {
+        match release(self, &connection, extension, fate) {
             Ok(()) => connection.commit(),
             Err(error) => {
                 connection.rollback()?;
@@ -73,7 +74,7 @@ impl Database {
             let mut parts = key[prefix.len()..].splitn(2, |byte| *byte == 0);
             all.push((text(parts.next().unwrap_or_default()), text(parts.next().unwrap_or_default())));
         }
-        let catalog = Catalog::new(snapshot, self.cache());
+        let catalog = Catalog::new(snapshot, Arc::clone(&self.engine.cache));
         for relation in catalog.all_relations()? {
             if relation.owner() == Some(extension) {
                 let (schema, name) = relation.name();
@@ -84,10 +85,10 @@ impl Database {
     }
 }
 
-fn release(connection: &Connection, extension: &str, fate: Fate) -> Result<()> {
-    connection.with_transaction(|transaction| {
+fn release(database: &Database, connection: &Connection, extension: &str, fate: Fate) -> Result<()> {
+    connection.0.with_transaction(|transaction| {
         let snapshot = transaction.snapshot();
-        let catalog = Catalog::new(snapshot.clone(), connection.database().cache());
+        let catalog = Catalog::new(snapshot.clone(), Arc::clone(&database.engine.cache));
         for relation in catalog.all_relations()?.iter().filter(|relation| relation.owner() == Some(extension)) {
             match (fate, relation.as_ref()) {
                 (Fate::Kept, relation) => {

@@ -1,13 +1,14 @@
 //! Answers the front end's questions about extensions from those of the database: claims, functions, who may be
 //! written to. It decides nothing itself: `extensions` does.
 
+use super::Database;
 use super::functions::{PluginScalar, PluginTable};
-use super::services::PluginSession;
-use super::Connection;
+use super::services::{PluginSession, from_arrow, parameters};
 use crate::error::{Error, Result, codes};
-use crate::extensions::{Caller as ExtensionCaller, Extensions, Grant, StatementToken, View};
+use crate::extensions::session::Access;
+use crate::extensions::{Caller as ExtensionCaller, Extensions, Grant, Home, Instance, StatementToken, View};
 use crate::sql::claim::{self, Claimed, ScalarFunction, TableFunction};
-use crate::sql::{Caller, Outcome, Rows, Value, split};
+use crate::sql::{Caller, Outcome, Rows, TextToken, TextTokenKind, Value, split, tokens};
 use crate::storage::Store;
 use kodiak_plugin_api::abi::token;
 use std::sync::Arc;
@@ -21,9 +22,10 @@ const HOST_WORDS: &[&str] =
     &["SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "BEGIN", "COMMIT", "ROLLBACK", "SET", "EXPLAIN", "VALUES"];
 
 /// The extensions of one database, as its front end sees them.
+#[derive(Clone)]
 pub(super) struct Plugins {
     store: Store,
-    extensions: Arc<Extensions>,
+    extensions: Result<Arc<Extensions>>,
 }
 
 impl std::fmt::Debug for Plugins {
@@ -33,24 +35,70 @@ impl std::fmt::Debug for Plugins {
 }
 
 impl Plugins {
-    pub(super) fn new(store: Store, extensions: Arc<Extensions>) -> Self {
-        Self { store, extensions }
+    /// Those of `store`, installed in `home`; a home that cannot be used is an error when an extension is needed.
+    pub(super) fn new(store: Store, home: Result<Home>) -> Self {
+        Self { store, extensions: home.map(|home| Arc::new(Extensions::new(home))) }
+    }
+
+    pub(super) fn extensions(&self) -> Result<Arc<Extensions>> {
+        self.extensions.clone()
     }
 
     pub(super) fn view(&self) -> Result<Arc<View>> {
         let own = self.store.begin()?.snapshot().get(SET_KEY);
-        self.extensions.view(own.as_deref())
+        self.extensions()?.view(own.as_deref())
+    }
+
+    pub(super) fn instance(&self, grant: &Grant, caller: &ExtensionCaller) -> Result<Arc<Instance>> {
+        self.extensions()?.instance(grant, caller)
+    }
+
+    /// Who calls, as `extensions` wants it.
+    pub(super) fn caller(&self, caller: &Caller, extension: &str) -> ExtensionCaller {
+        let database = Database { engine: caller.engine(), plugins: self.clone() };
+        let session = PluginSession::inside(database, caller.clone(), extension);
+        ExtensionCaller { session: Arc::new(session), terminal: None }
     }
 
     fn function(&self, name: &str) -> Result<Option<Grant>> {
-        self.extensions.function(&*self.view()?, name)
+        self.extensions()?.function(&*self.view()?, name)
     }
-}
 
-/// Who calls, as `extensions` wants it.
-pub(super) fn extension_caller(caller: &Caller, extension: &str) -> ExtensionCaller {
-    let session = PluginSession::inside(caller.clone(), extension);
-    ExtensionCaller { session: Arc::new(session), terminal: None }
+    /// Checks SQL of an extension against what it may do, before it runs in a session whose names without a schema mean
+    /// those of `schema`.
+    pub(super) fn check_access(&self, sql: &str, schema: &str, access: &Access) -> Result<()> {
+        let view = self.view()?;
+        let words = split::leading_words(sql, CLAIM_WORDS_MAX);
+        let undeclared = |what: String, owner: &str| {
+            let text = format!("`{}` uses {what} of `{owner}`, which its manifest does not declare", access.extension);
+            Error::new(codes::UNDECLARED, text)
+                .help(format!("add `{owner}` to [dependencies] or [optional-dependencies] of its manifest"))
+        };
+        let may_use = |owner: &str| access.extensions.iter().any(|name| name == owner);
+        if let Some((claim, owner)) = view.statement_owner(&words) {
+            return if may_use(owner) { Ok(()) } else { Err(undeclared(format!("the statement `{claim}`"), owner)) };
+        }
+        let uses = crate::sql::uses(sql)?;
+        let mut owners = uses.functions.iter().filter_map(|name| Some((name, view.function_owner(name)?)));
+        if let Some((name, owner)) = owners.find(|(_, owner)| !may_use(owner)) {
+            return Err(undeclared(format!("the function `{name}`"), owner));
+        }
+        if uses.writes && !access.write {
+            let text = format!("`{}` has no permission to change anything by SQL", access.extension);
+            return Err(Error::new(codes::PERMISSION, text).help("its manifest would have to ask for `sql = \"write\"`"));
+        }
+        let Some(allowed) = &access.schemas else { return Ok(()) };
+        // Reading the host's own lists is everybody's.
+        let mut named = uses.relations.iter().map(|(written, _)| written.as_deref().unwrap_or(schema));
+        match named.find(|schema| !crate::catalog::is_virtual(schema) && !allowed.iter().any(|name| name == schema)) {
+            Some(schema) => {
+                let text = format!("`{}` has no permission to use the schema `{schema}`", access.extension);
+                let help = format!("its manifest would have to name `{schema}` under `schemas`");
+                Err(Error::new(codes::PERMISSION, text).help(help))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl claim::Extensions for Plugins {
@@ -60,11 +108,11 @@ impl claim::Extensions for Plugins {
             return Ok(None);
         }
         let view = self.view()?;
-        if let Some((grant, claim)) = self.extensions.statement(&view, &words)? {
-            let (extensions, text) = (self.extensions.clone(), statement.to_owned());
-            return Ok(Some(Box::new(ClaimedStatement { extensions, grant, claim, text })));
+        if let Some((grant, claim)) = self.extensions()?.statement(&view, &words)? {
+            let (plugins, text) = (self.clone(), statement.to_owned());
+            return Ok(Some(Box::new(ClaimedStatement { plugins, grant, claim, text })));
         }
-        match self.extensions.missing_statement(&view, &words) {
+        match self.extensions()?.missing_statement(&view, &words) {
             Some(error) => Err(error),
             None => Ok(None),
         }
@@ -72,12 +120,12 @@ impl claim::Extensions for Plugins {
 
     fn scalar(&self, name: &str) -> Result<Option<Arc<dyn ScalarFunction>>> {
         let found = self.function(name)?;
-        Ok(found.map(|grant| Arc::new(PluginScalar::new(self.extensions.clone(), grant, name)) as Arc<dyn ScalarFunction>))
+        Ok(found.map(|grant| Arc::new(PluginScalar::new(self.clone(), grant, name)) as Arc<dyn ScalarFunction>))
     }
 
     fn table(&self, name: &str) -> Result<Option<Arc<dyn TableFunction>>> {
         let found = self.function(name)?;
-        Ok(found.map(|grant| Arc::new(PluginTable::new(self.extensions.clone(), grant, name)) as Arc<dyn TableFunction>))
+        Ok(found.map(|grant| Arc::new(PluginTable::new(self.clone(), grant, name)) as Arc<dyn TableFunction>))
     }
 
     fn functions(&self) -> Vec<(String, &'static str, String)> {
@@ -100,7 +148,7 @@ impl claim::Extensions for Plugins {
 }
 
 struct ClaimedStatement {
-    extensions: Arc<Extensions>,
+    plugins: Plugins,
     grant: Grant,
     claim: String,
     text: String,
@@ -112,18 +160,18 @@ impl Claimed for ClaimedStatement {
     }
 
     fn run(self: Box<Self>, caller: &Caller, params: &[Value]) -> Result<Outcome> {
-        let caller = extension_caller(caller, self.grant.name());
-        let instance = self.extensions.instance(&self.grant, &caller)?;
+        let caller = self.plugins.caller(caller, self.grant.name());
+        let instance = self.plugins.instance(&self.grant, &caller)?;
         let start = split::skip_blank(&self.text);
         let text = self.text[start..].trim_end();
-        let tokens = crate::sql::tokens(text)?.into_iter().map(token_of).collect();
-        let parameters = super::services::parameters(params)?;
+        let tokens = tokens(text)?.into_iter().map(token_of).collect();
+        let parameters = parameters(params)?;
         let outcome = instance.statement(&caller, &self.claim, text, tokens, &parameters)?;
         let tag = self.claim.clone();
         Ok(match outcome.rows {
             Some(reader) => {
                 let schema = reader.schema();
-                let batches = reader.map(|batch| batch.map_err(super::services::from_arrow));
+                let batches = reader.map(|batch| batch.map_err(from_arrow));
                 Outcome::rows(tag, Rows::made(schema, Box::new(batches)))
             }
             None => match outcome.affected {
@@ -134,8 +182,8 @@ impl Claimed for ClaimedStatement {
     }
 }
 
-fn token_of(found: crate::sql::TextToken) -> StatementToken {
-    use crate::sql::TextTokenKind as Kind;
+fn token_of(found: TextToken) -> StatementToken {
+    use TextTokenKind as Kind;
     let kind = match found.kind {
         Kind::Word => token::WORD,
         Kind::Quoted => token::QUOTED,
@@ -147,44 +195,3 @@ fn token_of(found: crate::sql::TextToken) -> StatementToken {
     };
     StatementToken { kind, text: found.text, span: found.span }
 }
-
-/// Checks SQL of an extension against what it may do, before it runs.
-pub(super) fn check_access(connection: &Connection, sql: &str, access: &crate::extensions::session::Access) -> Result<()> {
-    let Some(plugins) = connection.plugins() else { return Ok(()) };
-    let view = plugins.view()?;
-    let words = split::leading_words(sql, CLAIM_WORDS_MAX);
-    let undeclared = |what: String, owner: &str| {
-        let text = format!("`{}` uses {what} of `{owner}`, which its manifest does not declare", access.extension);
-        Error::new(codes::UNDECLARED, text).help(format!("add `{owner}` to [dependencies] or [optional-dependencies]"))
-    };
-    let may_use = |owner: &str| access.extensions.iter().any(|name| name == owner);
-    if let Some((claim, owner)) = view.statement_owner(&words) {
-        if !may_use(owner) {
-            return Err(undeclared(format!("the statement `{claim}`"), owner));
-        }
-        return Ok(());
-    }
-    let uses = crate::sql::uses(sql)?;
-    if let Some((name, owner)) =
-        uses.functions.iter().find_map(|name| Some((name, view.function_owner(name)?))).filter(|(_, owner)| !may_use(owner))
-    {
-        return Err(undeclared(format!("the function `{name}`"), owner));
-    }
-    if uses.writes && !access.write {
-        let text = format!("`{}` has no permission to change anything by SQL", access.extension);
-        return Err(Error::new(codes::PERMISSION, text).help("its manifest would have to ask for `sql = \"write\"`"));
-    }
-    if let Some(schemas) = &access.schemas {
-        // A name without a schema means the session's; reading the host's own lists is everybody's.
-        let current = connection.current_schema();
-        let outside = uses.relations.iter().map(|(schema, _)| schema.as_deref().unwrap_or(&current));
-        let outside = outside.filter(|schema| !crate::catalog::is_virtual(schema)).find(|s| !schemas.iter().any(|a| a == s));
-        if let Some(schema) = outside {
-            let text = format!("`{}` has no permission to use the schema `{schema}`", access.extension);
-            return Err(Error::new(codes::PERMISSION, text)
-                .help(format!("its manifest would have to name `{schema}` under `schemas`")));
-        }
-    }
-    Ok(())
-}
-

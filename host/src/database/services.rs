@@ -1,7 +1,6 @@
 //! What plugins may ask of a database, done through connections: SQL inside the caller's statement or in a session of
 //! its own, small state, owned objects.
 
-use super::plugins::check_access;
 use super::{Connection, Database};
 use crate::error::{Error, Result, codes};
 use crate::extensions::session::{Access, BatchReader, Session, TransactionStep};
@@ -17,16 +16,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A session for one extension.
 pub(super) struct PluginSession {
+    database: Database,
     connection: Connection,
     extension: String,
-    /// None when it runs inside a statement of somebody else's.
-    own: Option<Own>,
+    /// The statement that it runs inside; none for a session of its own.
     caller: Option<Caller>,
     savepoints: Mutex<Vec<(String, Mark)>>,
-}
-
-struct Own {
-    database: Database,
 }
 
 /// What a savepoint stands for: without an open transaction it begins one.
@@ -37,21 +32,22 @@ enum Mark {
 
 impl PluginSession {
     /// Inside the statement of `caller`.
-    pub(super) fn inside(caller: Caller, extension: &str) -> Self {
+    pub(super) fn inside(database: Database, caller: Caller, extension: &str) -> Self {
         let connection = Connection::within(&caller, Some(extension));
-        let (extension, savepoints) = (extension.to_owned(), Mutex::default());
-        Self { connection, extension, own: None, caller: Some(caller), savepoints }
+        let extension = extension.to_owned();
+        Self { database, connection, extension, caller: Some(caller), savepoints: Mutex::default() }
     }
 
     /// A session of its own, as a command has it.
-    pub(super) fn own(database: &Database, extension: &str) -> Result<Self> {
-        Ok(Self {
-            connection: database.connect_as(Some(extension))?,
-            extension: extension.to_owned(),
-            own: Some(Own { database: database.clone() }),
-            caller: None,
-            savepoints: Mutex::default(),
-        })
+    pub(super) fn own(database: &Database, extension: &str) -> Self {
+        let session = crate::sql::Session::of_extension(database.engine.clone(), extension);
+        let connection = Connection(Arc::new(session));
+        let (database, extension) = (database.clone(), extension.to_owned());
+        Self { database, connection, extension, caller: None, savepoints: Mutex::default() }
+    }
+
+    fn check(&self, sql: &str, access: &Access) -> Result<()> {
+        self.database.plugins.check_access(sql, &self.connection.0.settings().schema, access)
     }
 
     fn marks(&self) -> std::sync::MutexGuard<'_, Vec<(String, Mark)>> {
@@ -59,11 +55,11 @@ impl PluginSession {
     }
 
     fn savepoint(&self, name: &str) -> Result<()> {
-        let mark = if self.own.is_some() && !self.connection.in_transaction() {
+        let mark = if self.caller.is_none() && !self.connection.in_transaction() {
             self.connection.begin()?;
             Mark::Begun
         } else {
-            Mark::Savepoint(self.connection.with_transaction(|transaction| Ok(transaction.savepoint()))?)
+            Mark::Savepoint(self.connection.0.with_transaction(|transaction| Ok(transaction.savepoint()))?)
         };
         self.marks().push((name.to_owned(), mark));
         Ok(())
@@ -81,7 +77,7 @@ impl PluginSession {
 
 impl Session for PluginSession {
     fn query(&self, sql: &str, parameters: RecordBatch, access: &Access) -> Result<BatchReader> {
-        check_access(&self.connection, sql, access)?;
+        self.check(sql, access)?;
         let rows = self.connection.query(sql, &values(&parameters)?)?;
         let schema = rows.schema();
         let batches = rows.map(|batch| batch.map_err(|error| ArrowError::ExternalError(Box::new(outward(error)))));
@@ -89,15 +85,15 @@ impl Session for PluginSession {
     }
 
     fn execute(&self, sql: &str, parameters: RecordBatch, access: &Access) -> Result<u64> {
-        check_access(&self.connection, sql, access)?;
+        self.check(sql, access)?;
         self.connection.execute(sql, &values(&parameters)?)
     }
 
     fn call_function(&self, name: &str, arguments: RecordBatch, access: &Access) -> Result<ArrayRef> {
         let columns: Vec<String> = arguments.schema_ref().fields().iter().map(|f| quote(f.name())).collect();
         let sql = format!("SELECT {}({}) AS result FROM arguments", quote(name), columns.join(", "));
-        check_access(&self.connection, &sql, &Access { schemas: None, ..access.clone() })?;
-        let batches = self.connection.query_over(&sql, "arguments", arguments)?.collect_batches()?;
+        self.check(&sql, &Access { schemas: None, ..access.clone() })?;
+        let batches = self.connection.0.query_over(&sql, "arguments", arguments)?.collect_batches()?;
         let columns: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(0).as_ref()).collect();
         arrow::compute::concat(&columns).map_err(from_arrow)
     }
@@ -114,19 +110,19 @@ impl Session for PluginSession {
             },
             TransactionStep::RollbackTo => match self.take_mark(savepoint)? {
                 Mark::Begun => self.connection.rollback(),
-                Mark::Savepoint(mark) => self.connection.with_transaction(|transaction| transaction.rollback_to(&mark)),
+                Mark::Savepoint(mark) => self.connection.0.with_transaction(|transaction| transaction.rollback_to(&mark)),
             },
         }
     }
 
     fn kv_get(&self, extension: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let key = state_key(extension, key);
-        self.connection.with_transaction(|transaction| Ok(transaction.snapshot().get(&key).map(|bytes| bytes.to_vec())))
+        self.connection.0.with_transaction(|transaction| Ok(transaction.snapshot().get(&key).map(|bytes| bytes.to_vec())))
     }
 
     fn kv_set(&self, extension: &str, key: &[u8], value: Option<&[u8]>) -> Result<()> {
         let key = state_key(extension, key);
-        self.connection.with_transaction(|transaction| match value {
+        self.connection.0.with_transaction(|transaction| match value {
             Some(value) => transaction.put(&key, value),
             None => transaction.remove(&key),
         })
@@ -135,7 +131,7 @@ impl Session for PluginSession {
     fn kv_scan(&self, extension: &str, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let own = state_key(extension, b"").len();
         let prefix = state_key(extension, prefix);
-        self.connection.with_transaction(|transaction| {
+        self.connection.0.with_transaction(|transaction| {
             let found = transaction.snapshot().scan(&prefix);
             Ok(found.into_iter().map(|(key, value)| (key[own..].to_vec(), value.to_vec())).collect())
         })
@@ -143,33 +139,29 @@ impl Session for PluginSession {
 
     fn own_object(&self, extension: &str, kind: &str, name: &str, owned: bool) -> Result<()> {
         let key = object_key(extension, kind, name);
-        self.connection.with_transaction(|transaction| match owned {
+        self.connection.0.with_transaction(|transaction| match owned {
             true => transaction.put(&key, b""),
             false => transaction.remove(&key),
         })
     }
 
     fn directory(&self) -> Option<PathBuf> {
-        self.connection.store().path().map(std::path::Path::to_path_buf)
+        self.database.store().path().map(std::path::Path::to_path_buf)
     }
 
     fn config(&self, extension: &str, key: &str) -> Result<Option<String>> {
-        Ok(self.connection.plugins().and_then(|plugins| plugins.setting(extension, key)))
+        Ok(self.database.extensions()?.home().setting(extension, key))
     }
 
     fn is_cancelled(&self) -> bool {
         match &self.caller {
             Some(caller) => caller.token().is_cancelled(),
-            None => self.connection.is_cancelled(),
+            None => self.connection.0.token().is_cancelled(),
         }
     }
 
     fn fork(&self) -> Result<Arc<dyn Session>> {
-        let database = match &self.own {
-            Some(own) => own.database.clone(),
-            None => self.connection.database(),
-        };
-        Ok(Arc::new(Self::own(&database, &self.extension)?))
+        Ok(Arc::new(Self::own(&self.database, &self.extension)))
     }
 }
 

@@ -12,7 +12,8 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use kodiak_plugin_api::Error as PluginError;
 use kodiak_plugin_api::abi::{
-    AbiFilter, AbiPlugin, AbiResult, AbiScan, AbiStatement, AbiTable, AbiToken, RNone, RSlice, RSome, RStr, kind,
+    AbiFilter, AbiPlugin, AbiResult, AbiScan, AbiStatement, AbiToken, PluginContext, RNone, RSlice, RSome, RStr,
+    TableVt_Ref, kind,
 };
 use kodiak_plugin_api::arrow::{export_batch, export_schema, import_schema};
 use kodiak_registry::Manifest;
@@ -268,8 +269,8 @@ impl Instance {
         let arguments = export_batch(arguments).map_err(|error| inward(&self.manifest, error))?;
         let raw = (self.plugin.vt.table())(self.plugin.context, guard.id, RStr::from_str(name), arguments);
         let raw = self.outcome(name, raw)?;
-        let table = RawTable { raw };
-        let schema = import_schema(&table.raw.schema).map_err(|error| inward(&self.manifest, error))?;
+        let table = RawTable { context: raw.context, vt: raw.vt };
+        let schema = import_schema(&raw.schema).map_err(|error| inward(&self.manifest, error))?;
         Ok(Table { table, guard, schema: Arc::new(schema), name: name.to_owned(), instance: self.clone() })
     }
 
@@ -382,13 +383,14 @@ impl Scalar {
 }
 
 struct RawTable {
-    raw: AbiTable,
+    context: PluginContext,
+    vt: TableVt_Ref,
 }
 
 impl Drop for RawTable {
     fn drop(&mut self) {
         // Contained by the plugin's guard; there is no statement to fail.
-        let _ = (self.raw.vt.release())(self.raw.context);
+        let _ = (self.vt.release())(self.context);
     }
 }
 
@@ -450,7 +452,7 @@ impl Table {
             filters,
             options: Default::default(),
         };
-        let raw = self.table.raw.vt.scan()(self.table.raw.context, self.guard.id, scan);
+        let raw = self.table.vt.scan()(self.table.context, self.guard.id, scan);
         let stream = import_stream(outcome(manifest, &self.name, raw)?);
         let stream = stream.map_err(|error| failed(manifest, &self.name, error))?;
         let wanted = match projection {

@@ -26,6 +26,7 @@ pub use scalar::Argument;
 use crate::error::{Error, Result, codes};
 use kodiak_plugin_api::Error as PluginError;
 use kodiak_registry::lock::EnabledSet;
+use session::TransactionStep;
 use kodiak_registry::{ClaimKind, Digest, Index, Manifest};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -207,7 +208,7 @@ impl Extensions {
 }
 
 /// The host's own small state about extensions: no extension can have this name.
-const DATA_VERSIONS: &str = "kodiak:data-versions";
+pub(crate) const DATA_VERSIONS: &str = "kodiak:data-versions";
 
 fn bring_up_to_date(instance: &Instance, caller: &Caller) -> Result<()> {
     let (name, version) = (instance.manifest().name(), instance.manifest().version().to_string());
@@ -216,8 +217,20 @@ fn bring_up_to_date(instance: &Instance, caller: &Caller) -> Result<()> {
         return Ok(());
     }
     let from = found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    instance.migrate(caller, from.as_deref())?;
-    caller.session.kv_set(DATA_VERSIONS, name.as_bytes(), Some(version.as_bytes()))
+    let session = &caller.session;
+    // All of a migration stays or none: a session without a transaction gets one.
+    session.transaction(TransactionStep::Savepoint, DATA_VERSIONS)?;
+    let migrated = instance
+        .migrate(caller, from.as_deref())
+        .and_then(|()| session.kv_set(DATA_VERSIONS, name.as_bytes(), Some(version.as_bytes())));
+    match migrated.and_then(|()| session.transaction(TransactionStep::Release, DATA_VERSIONS)) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            // What failed is the error to report; a session that cannot even go back is given up with its transaction.
+            let _ = session.transaction(TransactionStep::RollbackTo, DATA_VERSIONS);
+            Err(error)
+        }
+    }
 }
 
 /// A set as a database keeps it.

@@ -4,7 +4,9 @@
 
 use super::data::import_array;
 use kodiak_plugin_api::Error as PluginError;
-use kodiak_plugin_api::abi::{AbiArray, AbiBuffer, AbiColumn, AbiOutput, AbiScalar, RSlice, physical, scalar_mode};
+use kodiak_plugin_api::abi::{
+    AbiArray, AbiBuffer, AbiColumn, AbiOutput, AbiScalar, PluginContext, RSlice, ScalarVt_Ref, physical, scalar_mode,
+};
 use kodiak_plugin_api::arrow::{export_array, import_field};
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, make_array};
 use arrow::buffer::{BooleanBuffer, MutableBuffer, NullBuffer};
@@ -20,7 +22,8 @@ pub enum Argument {
 }
 
 impl Argument {
-    fn array(&self) -> &ArrayRef {
+    /// The values.
+    pub fn array(&self) -> &ArrayRef {
         match self {
             Self::Column(array) | Self::Constant(array) => array,
         }
@@ -30,14 +33,16 @@ impl Argument {
 /// A scalar function of a plugin's, bound to argument types. The instance that made it must outlive it: its owner sees
 /// to that.
 pub(crate) struct RawScalar {
-    raw: AbiScalar,
+    context: PluginContext,
+    vt: ScalarVt_Ref,
+    mode: u32,
     pub result: DataType,
 }
 
 impl RawScalar {
     pub(crate) fn new(raw: AbiScalar) -> Result<Self, PluginError> {
         let result = import_field(&raw.result)?.data_type().clone();
-        Ok(Self { raw, result })
+        Ok(Self { context: raw.context, vt: raw.vt, mode: raw.mode, result })
     }
 
     /// Calls it on behalf of call `id`.
@@ -49,12 +54,12 @@ impl RawScalar {
         if !fits {
             return Err(PluginError::message("arguments of different lengths"));
         }
-        match self.raw.mode {
+        match self.mode {
             scalar_mode::ARRAYS => self.invoke_arrays(id, arguments, rows),
             scalar_mode::VIEWS => {
                 let views = views(arguments)?;
                 let array = with_columns(&views, |columns| {
-                    (self.raw.vt.eval())(self.raw.context, id, columns, rows).into_result()
+                    (self.vt.eval())(self.context, id, columns, rows).into_result()
                 })?;
                 import_array(array, &self.result, rows)
             }
@@ -74,7 +79,7 @@ impl RawScalar {
             }
         };
         let arrays = arguments.iter().map(export).collect::<Result<_, _>>()?;
-        let array = (self.raw.vt.eval_arrays())(self.raw.context, id, arrays, rows).into_result()?;
+        let array = (self.vt.eval_arrays())(self.context, id, arrays, rows).into_result()?;
         import_array(array, &self.result, rows)
     }
 
@@ -99,7 +104,7 @@ impl RawScalar {
         };
         let views = views(arguments)?;
         with_columns(&views, |columns| {
-            (self.raw.vt.eval_into())(self.raw.context, id, columns, &mut output).into_result()
+            (self.vt.eval_into())(self.context, id, columns, &mut output).into_result()
         })?;
         let nulls = output.nulls;
         // SAFETY: the capacity is at least `bytes`; the callee's contract is to write all of them.
@@ -114,7 +119,7 @@ impl RawScalar {
 impl Drop for RawScalar {
     fn drop(&mut self) {
         // A plugin that panics while it drops has nobody left to tell: its guard contains it.
-        let _ = (self.raw.vt.release())(self.raw.context);
+        let _ = (self.vt.release())(self.context);
     }
 }
 

@@ -115,7 +115,7 @@ impl Binder {
                 Relation::View(view) => self.view(view),
             },
             None => match scope.extensions.relation(schema, name.table())? {
-                Some(function) => extension::table(scope, function, Vec::new()).map(provider_as_source),
+                Some(function) => extension::table(scope, &*function, &[]).map(provider_as_source),
                 None => Err(no_table(scope, schema, name.table())),
             },
         }
@@ -349,7 +349,7 @@ impl Relations {
             let message = format!("`{name}` has no argument called `{label}`");
             return Err(external(Error::new(codes::PARAMETERS, message)));
         }
-        extension::table(&self.scope, function, values).map_err(external)
+        extension::table(&self.scope, &*function, &values).map_err(external)
     }
 }
 

@@ -33,7 +33,7 @@ impl Survey<'_> {
             return Ok(());
         }
         if let Some(function) = self.scope.extensions.scalar(&name)? {
-            let function = extension::scalar(self.scope, &name, function);
+            let function = extension::scalar(self.scope, &name, function)?;
             lock(&self.scope.found).scalars.insert(name, Arc::new(function));
         }
         Ok(())
