@@ -46,6 +46,11 @@ pub enum TokenKind {
 }
 
 impl Statement {
+    /// A statement as the host would pass it, for an author's own tests. `claim` is in upper case with single spaces.
+    pub fn new(claim: &str, text: &str, tokens: Vec<Token>, parameters: RecordBatch) -> Self {
+        Self { claim: claim.to_owned(), text: text.to_owned(), tokens, parameters }
+    }
+
     /// The claim that matched, in upper case with single spaces.
     pub fn claim(&self) -> &str {
         &self.claim

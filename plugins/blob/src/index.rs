@@ -117,19 +117,6 @@ pub enum Which {
 /// Versions in the order of their keys' bytes.
 pub type Versions = Box<dyn Iterator<Item = Result<Version>> + Send>;
 
-/// A payload file, and an object that refers to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    /// The payload's id.
-    pub payload: String,
-    /// The bucket's name.
-    pub bucket: String,
-    /// The object's key.
-    pub key: String,
-    /// The version, as users name it.
-    pub version: String,
-}
-
 /// Keeps the records, in the caller's transaction. A key's newest version is its *head*: whoever changes a key changes
 /// the head's row, and so two transactions on one key conflict. Older versions are *archived*.
 #[allow(clippy::missing_errors_doc, reason = "each fails as the statement behind it does")]
@@ -157,6 +144,8 @@ pub trait Index {
     fn insert_head(&self, bucket: i64, object: &Object) -> Result<()>;
     /// Changes the head of a key to another version.
     fn replace_head(&self, bucket: i64, object: &Object) -> Result<()>;
+    /// Removes the heads of a range of keys; gives how many there were.
+    fn delete_heads(&self, bucket: i64, range: &KeyRange) -> Result<u64>;
     /// Removes the head of a key.
     fn delete_head(&self, bucket: i64, key: &str) -> Result<()>;
     /// Copies the head of a key to the archive.
@@ -170,8 +159,10 @@ pub trait Index {
 
     /// Lists versions; `limit` bounds their number.
     fn list(&self, bucket: i64, range: &KeyRange, which: Which, limit: Option<u64>) -> Result<Versions>;
-    /// Every payload that a row refers to, of every bucket or of keys in one.
-    fn references(&self) -> Result<Box<dyn Iterator<Item = Result<Reference>>>>;
+    /// Every payload that a row refers to, those of no bucket included.
+    fn payloads(&self) -> Result<Box<dyn Iterator<Item = Result<String>>>>;
+    /// Removes rows of no bucket: what a transaction put while another one dropped the bucket.
+    fn delete_strays(&self) -> Result<u64>;
 }
 
 impl Versioning {

@@ -1,8 +1,6 @@
 //! The index as maps, for tests of what stands above it: an obvious model of what the SQL does.
 
-use crate::index::{
-    Bucket, Index, KeyRange, Object, Reference, Version, VersionId, Versioning, Versions, Which, Content,
-};
+use crate::index::{Bucket, Content, Index, KeyRange, Object, Version, VersionId, Versioning, Versions, Which};
 use crate::name::Pairs;
 use kodiak_plugin_api::Result;
 use std::cell::RefCell;
@@ -83,6 +81,13 @@ impl Index for MemoryIndex {
         Ok(())
     }
 
+    fn delete_heads(&self, bucket: i64, range: &KeyRange) -> Result<u64> {
+        let mut heads = self.heads.borrow_mut();
+        let before = heads.len();
+        heads.retain(|place, _| place.0 != bucket || !range.contains(&place.1));
+        Ok((before - heads.len()) as u64)
+    }
+
     fn delete_head(&self, bucket: i64, key: &str) -> Result<()> {
         self.heads.borrow_mut().remove(&(bucket, key.to_owned())).expect("the key has a head");
         Ok(())
@@ -134,17 +139,18 @@ impl Index for MemoryIndex {
         Ok(Box::new(versions.into_iter()))
     }
 
-    fn references(&self) -> Result<Box<dyn Iterator<Item = Result<Reference>>>> {
-        let buckets: Vec<Bucket> = self.buckets.borrow().values().cloned().collect();
-        let mut found = Vec::new();
-        for bucket in buckets {
-            for object in self.all(bucket.id) {
-                if let Content::File { payload, .. } = object.content {
-                    let (key, version) = (object.version.key.clone(), object.version.id().to_owned());
-                    found.push(Ok(Reference { payload, bucket: bucket.name.clone(), key, version }));
-                }
-            }
-        }
+    fn payloads(&self) -> Result<Box<dyn Iterator<Item = Result<String>>>> {
+        let (heads, archive) = (self.heads.borrow(), self.archive.borrow());
+        let file = |object: &Object| match &object.content {
+            Content::File { payload, .. } => Some(Ok(payload.clone())),
+            _ => None,
+        };
+        let found: Vec<_> = heads.values().chain(archive.values()).filter_map(file).collect();
         Ok(Box::new(found.into_iter()))
+    }
+
+    fn delete_strays(&self) -> Result<u64> {
+        // Transactions do not meet here.
+        Ok(0)
     }
 }

@@ -343,4 +343,6 @@ pub fn locate(error: Error, bucket: &str, version: &Version) -> Error {
 }
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;

@@ -21,15 +21,6 @@ pub struct Payloads {
     disk: Arc<dyn Disk>,
 }
 
-/// Bytes that were taken in.
-#[derive(Debug)]
-pub enum Taken {
-    /// Few enough for a row.
-    Inline(Vec<u8>, Summary),
-    /// In a file of this id, durable.
-    File(String, Summary),
-}
-
 /// A stretch of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {

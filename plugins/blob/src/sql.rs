@@ -6,7 +6,7 @@
 //! bucket that another one drops is in no bucket, and not in the next of that name.
 
 use crate::code;
-use crate::index::{Bucket, Content, Index, KeyRange, Object, Reference, Version, VersionId, Versioning, Versions, Which};
+use crate::index::{Bucket, Content, Index, KeyRange, Object, Version, VersionId, Versioning, Versions, Which};
 use crate::name::Pairs;
 use kodiak_plugin_api::Call;
 use kodiak_plugin_api::prelude::*;
@@ -209,6 +209,11 @@ impl Index for SqlIndex<'_> {
         self.call.execute(sql, &values(bucket, object)?).map(drop)
     }
 
+    fn delete_heads(&self, bucket: i64, range: &KeyRange) -> Result<u64> {
+        let (condition, values) = in_range(bucket, range);
+        self.call.execute(&format!("DELETE FROM blob.head_rows WHERE {condition}"), &values)
+    }
+
     fn delete_head(&self, bucket: i64, key: &str) -> Result<()> {
         let sql = "DELETE FROM blob.head_rows WHERE bucket = $1 AND key = $2";
         self.call.execute(sql, &[bucket.into(), key.into()]).map(drop)
@@ -252,14 +257,7 @@ impl Index for SqlIndex<'_> {
     }
 
     fn list(&self, bucket: i64, range: &KeyRange, which: Which, limit: Option<u64>) -> Result<Versions> {
-        let mut values: Vec<Value> = vec![bucket.into()];
-        let mut condition = "bucket = $1".to_owned();
-        for (operator, bound) in [(">=", &range.from), (">", &range.after), ("<", &range.until)] {
-            if let Some(bound) = bound {
-                values.push(bound.into());
-                condition += &format!(" AND key {operator} ${}", values.len());
-            }
-        }
+        let (condition, values) = in_range(bucket, range);
         let select = |table: &str, is_latest: bool| {
             format!("SELECT {LISTED}, {is_latest} AS is_latest FROM blob.{table} WHERE {condition}")
         };
@@ -280,21 +278,37 @@ impl Index for SqlIndex<'_> {
         })))
     }
 
-    fn references(&self) -> Result<Box<dyn Iterator<Item = Result<Reference>>>> {
-        // Rows of no bucket still need their files, until the sweep's own transaction removes them.
-        let select = |table: &str| {
-            format!(
-                "SELECT r.payload, b.name, r.key, CASE WHEN r.null_version THEN 'null' ELSE r.stamp END AS version \
-                 FROM blob.{table} AS r LEFT JOIN blob.bucket_rows AS b ON b.id = r.bucket WHERE r.payload IS NOT NULL"
-            )
-        };
-        let sql = format!("{} UNION ALL {}", select("head_rows"), select("history_rows"));
-        let batches = self.call.query(&sql, &[])?;
-        Ok(Box::new(batches.flat_map(|batch| match batch {
-            Ok(batch) => rows(&batch).map(reference).collect::<Vec<_>>(),
+    fn payloads(&self) -> Result<Box<dyn Iterator<Item = Result<String>>>> {
+        let sql = "SELECT payload FROM blob.head_rows WHERE payload IS NOT NULL \
+                   UNION ALL SELECT payload FROM blob.history_rows WHERE payload IS NOT NULL";
+        let payload = |row: Row<'_>| Ok(row.text(0)?.ok_or_else(|| missing("payload"))?.to_owned());
+        let batches = self.call.query(sql, &[])?;
+        Ok(Box::new(batches.flat_map(move |batch| match batch {
+            Ok(batch) => rows(&batch).map(payload).collect::<Vec<_>>(),
             Err(error) => vec![Err(error.into())],
         })))
     }
+
+    fn delete_strays(&self) -> Result<u64> {
+        let delete = |table: &str| {
+            let sql = format!("DELETE FROM blob.{table} WHERE bucket NOT IN (SELECT id FROM blob.bucket_rows)");
+            self.call.execute(&sql, &[])
+        };
+        Ok(delete("head_rows")? + delete("history_rows")?)
+    }
+}
+
+/// A condition on the primary key, and its parameters.
+fn in_range(bucket: i64, range: &KeyRange) -> (String, Vec<Value>) {
+    let mut values: Vec<Value> = vec![bucket.into()];
+    let mut condition = "bucket = $1".to_owned();
+    for (operator, bound) in [(">=", &range.from), (">", &range.after), ("<", &range.until)] {
+        if let Some(bound) = bound {
+            values.push(bound.into());
+            condition += &format!(" AND key {operator} ${}", values.len());
+        }
+    }
+    (condition, values)
 }
 
 fn missing(column: &str) -> Error {
@@ -345,11 +359,6 @@ fn object(row: Row<'_>) -> Result<Object> {
         sha256: row.binary(11)?.unwrap_or_default().to_owned(),
         content,
     })
-}
-
-fn reference(row: Row<'_>) -> Result<Reference> {
-    let text = |column: usize| row.text(column).map(|text| text.unwrap_or_default().to_owned());
-    Ok(Reference { payload: text(0)?, bucket: text(1)?, key: text(2)?, version: text(3)? })
 }
 
 /// Values of [`COLUMNS`].

@@ -22,16 +22,20 @@ pub struct Orphan {
     pub size: u64,
 }
 
-/// Finds what nobody needs, and removes it unless it is only to be named.
+/// Finds what nobody needs, and removes it unless it is only to be named. `referred` gives the payloads that rows refer
+/// to, in a transaction that begins when it is called.
 ///
 /// # Errors
 /// Of the disk or of the index.
-pub fn sweep(index: &dyn Index, payloads: &Payloads, remove: Remove) -> Result<Vec<Orphan>> {
+pub fn sweep(
+    payloads: &Payloads,
+    remove: Remove,
+    referred: impl FnOnce() -> Result<HashSet<String>>,
+) -> Result<Vec<Orphan>> {
     // In this order: files, then who lives, then what is committed. See `writers`.
     let files = files(payloads)?;
     let sweep = writers::begin_sweep(payloads.root())?;
-    let referred = index.references()?.map(|reference| reference.map(|reference| reference.payload));
-    let referred = referred.collect::<Result<HashSet<String>>>()?;
+    let referred = referred()?;
     let mut orphans = Vec::new();
     for (id, orphan) in files {
         // A payload that has its row lies in the folder of data: an unfinished one of its name is nobody's.
@@ -74,6 +78,14 @@ fn files(payloads: &Payloads) -> Result<Vec<(String, Orphan)>> {
         }
     }
     Ok(found)
+}
+
+/// The payloads that rows refer to.
+///
+/// # Errors
+/// Of the index.
+pub fn referred(index: &dyn Index) -> Result<HashSet<String>> {
+    index.payloads()?.collect()
 }
 
 /// Reads all of an object and compares what is there with what its row says: checksums, MD5 where the ETag is one, and

@@ -87,6 +87,8 @@ impl Drop for Writers {
 impl Own {
     fn create(folder: PathBuf) -> Result<Self> {
         fs::create_dir_all(&folder).map_err(|error| io_error("create", &folder, &error))?;
+        // Processes that were killed leave theirs: who comes next tidies up, so that they do not pile up.
+        collect_all(&folder, &mut HashSet::new())?;
         loop {
             let path = folder.join(Ulid::generate().to_string());
             let opened = OpenOptions::new().append(true).create_new(true).open(&path);
@@ -110,15 +112,19 @@ pub fn begin_sweep(root: &Path) -> Result<Sweep> {
     let lock = open_lock(root, &path)?;
     lock.lock().map_err(|error| io_error("lock", &path, &error))?;
     let (folder, mut needed) = (folder(root), HashSet::new());
-    let entries = match fs::read_dir(&folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Sweep { _lock: lock, needed }),
-        entries => entries.map_err(|error| io_error("list", &folder, &error))?,
+    collect_all(&folder, &mut needed)?;
+    Ok(Sweep { _lock: lock, needed })
+}
+
+fn collect_all(folder: &Path, needed: &mut HashSet<String>) -> Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|error| io_error("list", folder, &error))?,
     };
     for entry in entries {
-        let path = entry.map_err(|error| io_error("list", &folder, &error))?.path();
-        collect(&path, &mut needed)?;
+        collect(&entry.map_err(|error| io_error("list", folder, &error))?.path(), needed)?;
     }
-    Ok(Sweep { _lock: lock, needed })
+    Ok(())
 }
 
 fn collect(path: &Path, needed: &mut HashSet<String>) -> Result<()> {

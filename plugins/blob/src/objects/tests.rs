@@ -2,44 +2,46 @@
 
 use super::*;
 use crate::buckets;
-use crate::files::LocalDisk;
+use crate::files::{Disk, LocalDisk};
 use crate::index::{KeyRange, Which};
 use crate::memory::MemoryIndex;
-use crate::sweep::{Remove, sweep, verify};
+use crate::sweep::{self, Orphan, Remove};
 use proptest::prelude::*;
 use std::sync::Arc;
 
-struct Bench {
+pub(super) struct Bench {
     index: MemoryIndex,
-    writers: Writers,
+    pub writers: Writers,
     folder: tempfile::TempDir,
+    pub disk: Arc<dyn Disk>,
 }
 
 impl Bench {
-    fn new(versioning: Versioning) -> Self {
-        let bench = Self { index: MemoryIndex::default(), writers: Writers::default(), folder: tempfile::tempdir().unwrap() };
+    pub fn new(versioning: Versioning) -> Self {
+        let (index, writers, folder) = (MemoryIndex::default(), Writers::default(), tempfile::tempdir().unwrap());
+        let bench = Self { index, writers, folder, disk: Arc::new(LocalDisk) };
         assert!(buckets::create(&bench.index, "b", versioning, false, 1).unwrap());
         bench
     }
 
-    fn payloads(&self) -> Payloads {
-        Payloads::new(self.folder.path().to_owned(), Arc::new(LocalDisk))
+    pub fn payloads(&self) -> Payloads {
+        Payloads::new(self.folder.path().to_owned(), Arc::clone(&self.disk))
     }
 
-    fn with<T>(&self, run: impl FnOnce(&Objects<'_>) -> T) -> T {
+    pub fn with<T>(&self, run: impl FnOnce(&Objects<'_>) -> T) -> T {
         let payloads = || Ok(self.payloads());
         run(&Objects { index: &self.index, payloads: &payloads, writers: &self.writers, now: 7 })
     }
 
-    fn put_if(&self, key: &str, content: &[u8], precondition: &Precondition) -> Result<Version> {
+    pub fn put_if(&self, key: &str, content: &[u8], precondition: &Precondition) -> Result<Version> {
         self.with(|o| o.put("b", key, &mut &*content, About::default(), precondition, &mut |_| Ok(())))
     }
 
-    fn put(&self, key: &str, content: &[u8]) -> Version {
+    pub fn put(&self, key: &str, content: &[u8]) -> Version {
         self.put_if(key, content, &Precondition::None).unwrap()
     }
 
-    fn get(&self, key: &str, version: Option<&str>) -> Result<Vec<u8>> {
+    pub fn get(&self, key: &str, version: Option<&str>) -> Result<Vec<u8>> {
         let version = version.map(VersionId::parse);
         self.with(|o| {
             let object = o.find("b", key, version.as_ref())?;
@@ -49,12 +51,12 @@ impl Bench {
                 found.extend_from_slice(piece);
                 Ok(())
             })?;
-            verify(o, "b", &object, &mut |_| Ok(()))?;
+            sweep::verify(o, "b", &object, &mut |_| Ok(()))?;
             Ok(found)
         })
     }
 
-    fn delete(&self, key: &str, version: Option<&str>) -> Deleted {
+    pub fn delete(&self, key: &str, version: Option<&str>) -> Deleted {
         self.with(|o| o.delete("b", key, version.map(VersionId::parse).as_ref())).unwrap()
     }
 
@@ -67,14 +69,18 @@ impl Bench {
         self.index.list(id, &KeyRange::default(), Which::All, None).unwrap().map(Result::unwrap).collect()
     }
 
-    fn payload_count(&self) -> usize {
+    pub fn sweep(&self, remove: Remove) -> Result<Vec<Orphan>> {
+        sweep::sweep(&self.payloads(), remove, || sweep::referred(&self.index))
+    }
+
+    pub fn payload_count(&self) -> usize {
         let payloads = self.payloads();
         let folders = payloads.disk().list(&payloads.data_folder()).unwrap();
         folders.iter().map(|(folder, _)| payloads.disk().list(folder).unwrap().len()).sum()
     }
 }
 
-fn large() -> Vec<u8> {
+pub(super) fn large() -> Vec<u8> {
     (0..50_000_u32).map(|i| (i % 253) as u8).collect()
 }
 
@@ -154,7 +160,7 @@ fn a_copy_is_a_row_and_outlives_its_source() {
     assert_eq!(bench.payload_count(), 1);
     bench.delete("k", None);
     bench.writers.close();
-    assert!(sweep(&bench.index, &bench.payloads(), Remove::Yes).unwrap().is_empty());
+    assert!(bench.sweep(Remove::Yes).unwrap().is_empty());
     assert_eq!(bench.get("../copy", None).unwrap(), large());
     let object = bench.with(|o| o.find("b", "../copy", None)).unwrap();
     assert_eq!((object.content_type.as_str(), object.tags["a"].as_str()), ("text/plain", "1"));
@@ -170,13 +176,13 @@ fn a_sweep_takes_what_nobody_needs_and_nothing_else() {
     bench.delete("gone", None);
     std::fs::write(bench.payloads().temporary_folder().join("unfinished"), "x").unwrap();
     // This process still might roll back or commit: what it wrote stays.
-    let orphans = sweep(&bench.index, &bench.payloads(), Remove::Yes).unwrap();
+    let orphans = bench.sweep(Remove::Yes).unwrap();
     assert_eq!(orphans.len(), 1);
     assert_eq!(bench.payload_count(), 2);
     bench.writers.close();
-    assert_eq!(sweep(&bench.index, &bench.payloads(), Remove::No).unwrap().len(), 1);
+    assert_eq!(bench.sweep(Remove::No).unwrap().len(), 1);
     assert_eq!(bench.payload_count(), 2);
-    assert_eq!(sweep(&bench.index, &bench.payloads(), Remove::Yes).unwrap().len(), 1);
+    assert_eq!(bench.sweep(Remove::Yes).unwrap().len(), 1);
     assert_eq!(bench.payload_count(), 1);
     assert_eq!(bench.get("kept", None).unwrap(), large());
 }
