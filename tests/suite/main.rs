@@ -3,7 +3,6 @@
 mod abi_matrix;
 mod cli;
 mod connection;
-mod extension_seams;
 mod front_end;
 mod slt;
 mod tidy;
