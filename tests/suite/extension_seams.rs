@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
 use kodiak::database::claim::{Claimed, Extensions, RowStream, ScalarFunction, TableFunction, Volatility};
 use kodiak::error::codes;
@@ -127,7 +127,8 @@ impl TableFunction for Toys {
         let columns: Vec<i64> = projection.iter().map(|column| i64::try_from(*column).expect("small") + 1).collect();
         Ok(Box::new((1..=count).map(move |n| {
             let arrays = columns.iter().map(|factor| Arc::new(Int64Array::from(vec![n * factor])) as ArrayRef).collect();
-            Ok(RecordBatch::try_new(Arc::clone(&schema), arrays).expect("a batch"))
+            let options = RecordBatchOptions::new().with_row_count(Some(1));
+            Ok(RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options).expect("a batch"))
         })))
     }
 }
