@@ -5,10 +5,19 @@
 //! The module knows nothing of SQL, names of tables, or planning; a table is a number, and its name lives in the
 //! key-value space, where the catalog keeps it.
 
+mod bulk;
+mod check;
+mod checkpoint;
+mod codec;
+mod io;
 mod keys;
+mod lock;
+mod manifest;
 mod part;
 mod record;
+mod recover;
 mod rows;
+mod segment;
 mod snapshot;
 mod spec;
 mod state;
@@ -18,6 +27,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod txn;
+mod wal;
 
 pub use bytes::Bytes;
 pub use part::Part;

@@ -9,8 +9,10 @@ use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use roaring::RoaringBitmap;
 
+use super::keys::KeyIndex;
 use super::keys::KeyIndexes;
 use super::rows::RowIds;
+use super::segment::{Group, SegmentFile};
 use super::statistics::ColumnStatistics;
 use crate::error::{Error, Result, codes};
 
@@ -40,6 +42,8 @@ pub(crate) struct Body {
 pub(crate) enum Values {
     /// In memory; statistics are made when first asked for.
     Memory { batch: RecordBatch, statistics: Vec<OnceLock<ColumnStatistics>> },
+    /// In a row group of a mapped file; a column is checked when it is first read, and kept: that takes no memory.
+    Segment { file: Arc<SegmentFile>, group: Arc<Group>, columns: Vec<OnceLock<ArrayRef>> },
 }
 
 impl Values {
@@ -48,9 +52,22 @@ impl Values {
         Self::Memory { batch, statistics }
     }
 
+    pub(crate) fn segment(file: Arc<SegmentFile>, group: Arc<Group>) -> Self {
+        let columns = group.columns.iter().map(|_| OnceLock::new()).collect();
+        Self::Segment { file, group, columns }
+    }
+
     fn column(&self, column: usize) -> Result<ArrayRef> {
         match self {
             Self::Memory { batch, .. } => batch.columns().get(column).cloned().ok_or_else(missing),
+            Self::Segment { file, group, columns } => {
+                let place = columns.get(column).ok_or_else(missing)?;
+                if let Some(values) = place.get() {
+                    return Ok(values.clone());
+                }
+                let values = file.column(group, column)?;
+                Ok(place.get_or_init(|| values).clone())
+            }
         }
     }
 
@@ -59,6 +76,7 @@ impl Values {
             Self::Memory { batch, statistics } => {
                 Some(statistics.get(column)?.get_or_init(|| ColumnStatistics::of(batch.column(column))))
             }
+            Self::Segment { group, .. } => group.statistics(column),
         }
     }
 }
@@ -70,6 +88,18 @@ fn missing() -> Error {
 impl Part {
     pub(crate) fn new(body: Body, schema: SchemaRef) -> Self {
         Self(Arc::new(Inner { body: Arc::new(body), deleted: None, columns: None, schema }))
+    }
+
+    /// A part in memory.
+    pub(crate) fn memory(ids: RowIds, batch: RecordBatch, keys: KeyIndexes, schema: SchemaRef) -> Self {
+        Self::new(Body { ids, values: Values::memory(batch), keys }, schema)
+    }
+
+    /// A part in a file.
+    pub(crate) fn segment(ids: RowIds, file: Arc<SegmentFile>, group: Arc<Group>, schema: SchemaRef) -> Self {
+        let ranges = group.ranges.iter().cloned();
+        let keys = KeyIndexes::new(ranges.map(|(of, range)| (of, Arc::new(KeyIndex::with_range(range)))).collect());
+        Self::new(Body { ids, values: Values::segment(file, group), keys }, schema)
     }
 
     /// Live rows.
@@ -135,8 +165,30 @@ impl Part {
         self.0.columns.as_deref()
     }
 
-    pub(crate) fn schema(&self) -> &SchemaRef {
-        &self.0.schema
+    /// The live rows in memory whose ids pass, as a part of their own.
+    pub(crate) fn split(&self, keep: impl Fn(u64) -> bool) -> Result<Self> {
+        let all: Vec<usize> = (0..self.0.schema.fields().len()).collect();
+        let rows = self.read(&all)?;
+        let mask: BooleanArray = self.live_ids().map(|id| Some(keep(id))).collect();
+        let rows = filter_record_batch(&rows, &mask).map_err(from_arrow)?;
+        let ids = RowIds::collect(self.live_ids().filter(|&id| keep(id)));
+        Ok(Self::memory(ids, rows, KeyIndexes::default(), self.0.schema.clone()))
+    }
+
+    /// Bytes of memory that the values take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match &self.0.body.values {
+            Values::Memory { batch, .. } => batch.get_array_memory_size(),
+            Values::Segment { .. } => 0,
+        }
+    }
+
+    /// The file and row group behind it; `None` in memory.
+    pub(crate) fn stored(&self) -> Option<(&Arc<SegmentFile>, &Arc<Group>)> {
+        match &self.0.body.values {
+            Values::Memory { .. } => None,
+            Values::Segment { file, group, .. } => Some((file, group)),
+        }
     }
 
     pub(crate) fn is_memory(&self) -> bool {
@@ -190,6 +242,16 @@ impl Part {
             deleted: self.0.deleted.clone(),
             columns: Some(columns),
             schema,
+        }))
+    }
+
+    /// This part with another mapping of the table's columns to the body's.
+    pub(crate) fn with_body_columns(&self, columns: Arc<[Option<usize>]>) -> Self {
+        Self(Arc::new(Inner {
+            body: self.0.body.clone(),
+            deleted: self.0.deleted.clone(),
+            columns: Some(columns),
+            schema: self.0.schema.clone(),
         }))
     }
 

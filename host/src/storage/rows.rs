@@ -76,11 +76,6 @@ impl RowIds {
     pub(crate) fn to_array(&self) -> UInt64Array {
         UInt64Array::from_iter_values(self.iter())
     }
-
-    /// The same rows under ids that start elsewhere, for rows that get their final ids.
-    pub(crate) fn renumber(&self, first: u64) -> Self {
-        Self::Range { first, count: self.count() }
-    }
 }
 
 #[cfg(test)]

@@ -52,12 +52,18 @@ impl TableSpec {
                 .map(|&column| {
                     let field = self.schema.fields().get(column);
                     field.map(|field| SortField::new(field.data_type().clone())).ok_or_else(|| {
-                        Error::new(codes::NO_COLUMN, format!("key `{}` names column {column}, which is not there", key.name))
+                        Error::new(
+                            codes::NO_COLUMN,
+                            format!("key `{}` names column {column}, which is not there", key.name),
+                        )
                     })
                 })
                 .collect::<Result<Vec<_>>>()?;
             if fields.is_empty() || !RowConverter::supports_fields(&fields) {
-                return Err(Error::new(codes::TYPE, format!("key `{}` cannot be built on columns of these types", key.name)));
+                return Err(Error::new(
+                    codes::TYPE,
+                    format!("key `{}` cannot be built on columns of these types", key.name),
+                ));
             }
         }
         Ok(())
@@ -76,11 +82,25 @@ pub struct Options {
     /// At the last close in this process the log is folded in if it is larger than this; a smaller one is quicker to
     /// read again than to fold in.
     pub close_wal_bytes_max: u64,
+    /// A transaction that adds more rows than this to a table writes them into segment files itself.
+    pub spill_rows_max: usize,
+    /// Likewise for more bytes.
+    pub spill_bytes_max: usize,
+    /// Rows in a full row group, at most [`super::ROWS_PER_GROUP`].
+    pub group_rows: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { create: true, read_only: false, wal_bytes_max: 64 << 20, close_wal_bytes_max: 1 << 20 }
+        Self {
+            create: true,
+            read_only: false,
+            wal_bytes_max: 64 << 20,
+            close_wal_bytes_max: 1 << 20,
+            spill_rows_max: 1 << 16,
+            spill_bytes_max: 8 << 20,
+            group_rows: super::ROWS_PER_GROUP,
+        }
     }
 }
 

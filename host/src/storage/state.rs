@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rpds::RedBlackTreeMapSync;
 
-use super::record::{Operation, Record};
+use super::record::{Kind, Operation, Record};
+use super::rows::RowIds;
 use super::spec::TableId;
 use super::table::Table;
 use crate::error::{Error, Result, codes};
@@ -31,12 +32,7 @@ pub(crate) struct Entry {
 
 impl State {
     pub(crate) fn empty() -> Self {
-        Self {
-            version: 0,
-            lsn: 0,
-            tables: RedBlackTreeMapSync::new_sync(),
-            entries: RedBlackTreeMapSync::new_sync(),
-        }
+        Self { version: 0, lsn: 0, tables: RedBlackTreeMapSync::new_sync(), entries: RedBlackTreeMapSync::new_sync() }
     }
 
     /// The state after a record.
@@ -49,7 +45,7 @@ impl State {
         }
         let mut next = self.clone();
         next.lsn = record.lsn;
-        next.version += u64::from(record.is_commit);
+        next.version += u64::from(record.kind == Kind::Commit);
         for operation in &record.operations {
             next.change(operation)?;
         }
@@ -74,13 +70,27 @@ impl State {
             Operation::AlterTable { table, spec, columns } => {
                 spec.validate()?;
                 self.with_table(*table, |next| {
+                    let known = next.spec.schema.fields().len();
+                    if columns.len() != spec.schema.fields().len() || columns.iter().flatten().any(|&old| old >= known)
+                    {
+                        return Err(misfit("a table is altered that looks different"));
+                    }
                     next.spec_version = version;
                     next.alter(spec.clone(), columns)
                 })?;
             }
+            Operation::Attach { table, attached } => self.with_table(*table, |next| {
+                let ids = RowIds::range(next.next_row, attached.group.rows as usize);
+                let columns = attached.columns.as_ref().map_or(attached.group.columns.len(), Vec::len);
+                if columns != next.spec.schema.fields().len() {
+                    return Err(misfit("a segment has other columns than its table"));
+                }
+                next.push(attached.part(ids, &next.spec.schema))
+            })?,
             Operation::Append { table, batch } => {
                 self.with_table(*table, |next| {
-                    let batch = next.conform(batch)?;
+                    let batch = batch.rows(&next.spec.schema).map_err(|flaw| misfit(&flaw))?;
+                    let batch = next.conform(&batch)?;
                     let indexes = next.learn_keys(&batch)?;
                     next.append(&batch, indexes)
                 })?;
@@ -91,6 +101,11 @@ impl State {
                 }
                 Err(misfit(&format!("a row of table {} is deleted that is not there", next.id.0)))
             })?,
+            Operation::Rewrite { table, range, groups } => {
+                let mut next = Table::clone(self.tables.get(table).ok_or_else(|| absent(*table))?);
+                next.rewrite(*range, groups)?;
+                self.tables.insert_mut(*table, Arc::new(next));
+            }
             Operation::Put { key, value } => {
                 self.entries.insert_mut(key.clone(), Entry { value: value.clone(), version });
             }

@@ -9,8 +9,9 @@ use arrow::datatypes::{DataType, SchemaRef};
 use roaring::{RoaringBitmap, RoaringTreemap};
 
 use super::ROWS_PER_GROUP;
-use super::keys::{EncodedKeys, KeyEncoder, KeyIndex, KeyIndexes};
-use super::part::{Body, Part, Values, from_arrow};
+use super::keys::{EncodedKeys, IndexList, KeyEncoder, KeyIndex, KeyIndexes, KeyRange};
+use super::part::{Part, from_arrow};
+use super::record::Attached;
 use super::rows::RowIds;
 use super::spec::{TableId, TableSpec};
 use crate::error::{Error, Result, codes};
@@ -18,6 +19,9 @@ use crate::error::{Error, Result, codes};
 /// So many small runs of like size are merged into one: each row is copied once per level, and a table has a
 /// logarithmic number of runs.
 const RUNS_PER_LEVEL: usize = 8;
+
+/// Runs with as many rows are large enough to scan, and are not copied again before a checkpoint.
+const MERGED_ROWS_MAX: usize = 4096;
 
 /// One version of a table.
 #[derive(Clone, Debug)]
@@ -52,16 +56,13 @@ impl Table {
     }
 
     /// Puts rows at the end, cut into row groups; `indexes` has what is known of the keys if it is one group.
-    pub(crate) fn append(&mut self, batch: &RecordBatch, indexes: Vec<(Box<[usize]>, Arc<KeyIndex>)>) -> Result<()> {
+    pub(crate) fn append(&mut self, batch: &RecordBatch, indexes: IndexList) -> Result<()> {
         let mut indexes = Some(indexes).filter(|_| batch.num_rows() <= ROWS_PER_GROUP);
         for start in (0..batch.num_rows()).step_by(ROWS_PER_GROUP) {
             let slice = batch.slice(start, ROWS_PER_GROUP.min(batch.num_rows() - start));
-            let body = Body {
-                ids: RowIds::range(self.next_row, slice.num_rows()),
-                values: Values::memory(slice),
-                keys: KeyIndexes::new(indexes.take().unwrap_or_default()),
-            };
-            self.push(Part::new(body, self.spec.schema.clone()))?;
+            let ids = RowIds::range(self.next_row, slice.num_rows());
+            let keys = KeyIndexes::new(indexes.take().unwrap_or_default());
+            self.push(Part::memory(ids, slice, keys, self.spec.schema.clone()))?;
         }
         Ok(())
     }
@@ -73,6 +74,13 @@ impl Table {
         let parts = Arc::make_mut(&mut self.parts);
         parts.push(part);
         merge_tail(parts, &self.spec.schema)
+    }
+
+    /// Replaces the parts from an index on by others with the same rows.
+    pub(crate) fn replace_tail(&mut self, start: usize, new: Vec<Part>) {
+        let parts = Arc::make_mut(&mut self.parts);
+        parts.truncate(start);
+        parts.extend(new);
     }
 
     /// Deletes rows; those that are not there or dead already do not count.
@@ -106,6 +114,57 @@ impl Table {
         deleted
     }
 
+    /// Puts row groups in the place of the rows with ids in `range`; nothing that anybody sees changes.
+    pub(crate) fn rewrite(&mut self, range: (u64, u64), groups: &[(Attached, RowIds)]) -> Result<()> {
+        let (first, last) = range;
+        let start = self.parts.partition_point(|part| part.ids().last() < Some(first));
+        let end = self.parts.partition_point(|part| part.ids().first() <= Some(last));
+        let old = self.parts.get(start..end).unwrap_or_default();
+        let mut before = Vec::new();
+        let mut after = Vec::new();
+        for part in old {
+            if part.ids().first() < Some(first) {
+                before.push(part.split(|id| id < first)?);
+            }
+            if part.ids().last() > Some(last) {
+                after.push(part.split(|id| id > last)?);
+            }
+        }
+        let live = |id: u64| {
+            locate(old, id)
+                .is_some_and(|index| old[index].ids().position(id).is_some_and(|position| old[index].is_live(position)))
+        };
+        let mut new = Vec::with_capacity(groups.len());
+        let mut rows = before.iter().chain(&after).map(|part| part.rows() as u64).sum::<u64>();
+        for (attached, ids) in groups {
+            let inside = ids.first() >= Some(first) && ids.last() <= Some(last);
+            if ids.count() != u64::from(attached.group.rows) || !inside {
+                return Err(super::state::misfit("a rewritten segment has other rows than it should"));
+            }
+            let dead = (0u32..).zip(ids.iter()).filter(|&(_, id)| !live(id)).map(|(position, _)| position).collect();
+            let part = attached.part(ids.clone(), &self.spec.schema).with_deleted(dead);
+            rows += part.rows() as u64;
+            if part.rows() > 0 {
+                new.push(part);
+            }
+        }
+        if rows != old.iter().map(|part| part.rows() as u64).sum::<u64>() {
+            return Err(super::state::misfit("a rewritten segment lacks rows"));
+        }
+        Arc::make_mut(&mut self.parts).splice(start..end, before.into_iter().chain(new).chain(after));
+        Ok(())
+    }
+
+    /// Whether the rows with ids in `range` can be taken out of the parts that they are in.
+    pub(crate) fn can_rewrite(&self, range: (u64, u64)) -> bool {
+        let crosses = |part: &Part| {
+            let (first, last) = (part.ids().first(), part.ids().last());
+            let outside = first > Some(range.1) || last < Some(range.0);
+            !outside && (first < Some(range.0) || last > Some(range.1))
+        };
+        self.parts.iter().all(|part| part.is_memory() || !crosses(part))
+    }
+
     /// Whether a row with this id is there and not deleted.
     pub(crate) fn is_live(&self, id: u64) -> bool {
         locate(&self.parts, id).is_some_and(|index| {
@@ -129,8 +188,8 @@ impl Table {
     }
 
     /// Refuses rows of which one has a key that is taken; otherwise returns what it learnt of their keys.
-    pub(crate) fn check_unique(&self, batch: &RecordBatch) -> Result<Vec<(Box<[usize]>, Arc<KeyIndex>)>> {
-        let mut indexes: Vec<(Box<[usize]>, Arc<KeyIndex>)> = Vec::with_capacity(self.keys.len());
+    pub(crate) fn check_unique(&self, batch: &RecordBatch) -> Result<IndexList> {
+        let mut indexes: IndexList = Vec::with_capacity(self.keys.len());
         for key in self.keys.iter() {
             let values = key.key.columns.iter().map(|&column| batch.column(column).clone()).collect();
             let keys = key.encode(values)?;
@@ -148,7 +207,7 @@ impl Table {
     }
 
     /// What there is to know of the keys of rows that are known to be unique.
-    pub(crate) fn learn_keys(&self, batch: &RecordBatch) -> Result<Vec<(Box<[usize]>, Arc<KeyIndex>)>> {
+    pub(crate) fn learn_keys(&self, batch: &RecordBatch) -> Result<IndexList> {
         if batch.num_rows() > ROWS_PER_GROUP {
             return Ok(Vec::new());
         }
@@ -248,14 +307,16 @@ pub(crate) fn locate(parts: &[Part], id: u64) -> Option<usize> {
 /// Merges the runs at the end while enough of them are of like size.
 fn merge_tail(parts: &mut Vec<Part>, schema: &SchemaRef) -> Result<()> {
     loop {
-        let Some(last) = parts.last() else { return Ok(()) };
+        let Some(last) = parts.last().filter(|last| last.rows() < MERGED_ROWS_MAX) else { return Ok(()) };
         let level = level(last);
         let own = last.ids().first() >= Some(super::PROVISIONAL);
         let like = parts
             .iter()
             .rev()
             .take_while(|part| {
-                part.is_memory() && self::level(part) <= level && (part.ids().first() >= Some(super::PROVISIONAL)) == own
+                part.is_memory()
+                    && self::level(part) <= level
+                    && (part.ids().first() >= Some(super::PROVISIONAL)) == own
             })
             .count();
         let rows: usize = parts[parts.len() - like..].iter().map(Part::rows).sum();
@@ -277,17 +338,16 @@ fn merge(runs: &[Part], schema: &SchemaRef) -> Result<Part> {
     let batches = runs.iter().map(|run| run.read(&all)).collect::<Result<Vec<_>>>()?;
     let batch = compact(&concat_batches(schema, &batches).map_err(from_arrow)?)?;
     let ids = RowIds::collect(runs.iter().flat_map(Part::live_ids));
-    let body = Body { ids, values: Values::memory(batch), keys: KeyIndexes::new(merged_ranges(runs)) };
-    Ok(Part::new(body, schema.clone()))
+    Ok(Part::memory(ids, batch, KeyIndexes::new(merged_ranges(runs)), schema.clone()))
 }
 
 /// What follows for the keys of rows that stood in these parts, one after the other.
-pub(crate) fn merged_ranges(runs: &[Part]) -> Vec<(Box<[usize]>, Arc<KeyIndex>)> {
+pub(crate) fn merged_ranges(runs: &[Part]) -> IndexList {
     let plain = runs.iter().all(|run| run.columns().is_none());
     let mut known = runs.iter().map(|run| run.body().keys.ranges());
     let Some(first) = known.next().filter(|_| plain) else { return Vec::new() };
     let known: Vec<_> = known.collect();
-    let chain = |columns: &[usize], range: super::keys::KeyRange| {
+    let chain = |columns: &[usize], range: KeyRange| {
         known.iter().try_fold(range, |range, next| {
             next.iter().find(|(of, _)| **of == *columns).map(|(_, next)| range.then(next))
         })

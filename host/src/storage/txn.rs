@@ -13,14 +13,14 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 
-use super::PROVISIONAL;
-use super::ROWS_PER_GROUP;
-use super::record::Operation;
+use super::bulk::{Spill, Target, Writers};
+use super::record::{Attached, Batch, Operation};
 use super::snapshot::Snapshot;
 use super::spec::{TableId, TableSpec};
 use super::state::{Entry, State};
 use super::store::Store;
 use super::table::{Table, compact};
+use super::{PROVISIONAL, ROWS_PER_GROUP};
 use crate::error::{Error, Result, codes};
 
 /// Versions of tables that only their transaction sees; no other table ever has the same.
@@ -32,6 +32,8 @@ pub struct Transaction {
     store: Store,
     base: Arc<State>,
     changes: Mutex<Changes>,
+    /// Files that rows are being written to. Savepoints do not know them: going back completes them as they are.
+    writers: Mutex<Writers>,
     read_only: AtomicBool,
 }
 
@@ -62,7 +64,13 @@ struct Touched {
 impl Transaction {
     pub(crate) fn new(store: Store, base: Arc<State>, read_only: bool) -> Self {
         let changes = Changes { state: base.clone(), tables: Arc::default(), entries: Arc::default() };
-        Self { store, base, changes: Mutex::new(changes), read_only: AtomicBool::new(read_only) }
+        Self {
+            store,
+            base,
+            changes: Mutex::new(changes),
+            writers: Mutex::default(),
+            read_only: AtomicBool::new(read_only),
+        }
     }
 
     /// What this transaction sees now, its own changes included.
@@ -153,6 +161,9 @@ impl Transaction {
             let slice = batch.slice(start, ROWS_PER_GROUP.min(batch.num_rows() - start));
             let indexes = next.check_unique(&slice)?;
             next.append(&slice, indexes)?;
+            if let Some(target) = self.store.target() {
+                self.writers().spill(target, &mut next, Spill::Full)?;
+            }
         }
         if batch.num_rows() > 0 {
             changes.touch(table);
@@ -215,9 +226,11 @@ impl Transaction {
     /// Undoes what was done since a savepoint of this transaction; the savepoint stays valid.
     ///
     /// # Errors
-    /// None today; it may have to touch files one day.
+    /// `IO` or `NO_SPACE` when a segment file cannot be completed.
     pub fn rollback_to(&self, savepoint: &Savepoint) -> Result<()> {
-        *self.changes() = savepoint.0.clone();
+        let mut changes = self.changes();
+        self.writers().finish()?;
+        *changes = savepoint.0.clone();
         Ok(())
     }
 
@@ -226,15 +239,22 @@ impl Transaction {
     /// # Errors
     /// `CONFLICT` when another transaction was first; `IO`, `NO_SPACE`, `POISONED` when the log cannot be written.
     pub fn commit(self) -> Result<u64> {
-        let changes = self.changes().clone();
+        let mut changes = self.changes().clone();
         if changes.tables.is_empty() && changes.entries.is_empty() {
             return Ok(self.base.version);
+        }
+        if let Some(target) = self.store.target() {
+            changes.complete(target, &mut self.writers())?;
         }
         self.store.commit(&self.base, &Work(changes))
     }
 
     fn changes(&self) -> MutexGuard<'_, Changes> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writers(&self) -> MutexGuard<'_, Writers> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn writable(&self) -> Result<MutexGuard<'_, Changes>> {
@@ -248,6 +268,21 @@ impl Transaction {
 impl Changes {
     fn touch(&mut self, table: TableId) -> &mut Touched {
         Arc::make_mut(&mut self.tables).entry(table).or_default()
+    }
+
+    /// Puts many rows into segments, and makes these durable.
+    fn complete(&mut self, target: Target<'_>, writers: &mut Writers) -> Result<()> {
+        for id in self.tables.keys() {
+            let Some(table) = self.state.tables.get(id) else { continue };
+            let mut next = Table::clone(table);
+            writers.spill(target, &mut next, Spill::AllOfMuch)?;
+            Arc::make_mut(&mut self.state).tables.insert_mut(*id, Arc::new(next));
+        }
+        writers.finish()?;
+        let has_files = self.state.tables.values().any(|table| {
+            table.parts.last().is_some_and(|part| part.ids().first() >= Some(PROVISIONAL) && !part.is_memory())
+        });
+        if has_files { target.segments.directory.sync_dir(super::segment::FOLDER) } else { Ok(()) }
     }
 
     fn replace(&mut self, mut table: Table) {
@@ -295,6 +330,11 @@ impl Work {
         Ok(())
     }
 
+    /// Whether files may not be needed any more.
+    pub(crate) fn drops_tables(&self) -> bool {
+        self.0.tables.values().any(|touched| touched.dropped)
+    }
+
     /// The operations that lead from the base, or from a later state for which `validate` holds, to what was wanted.
     pub(crate) fn operations(&self) -> Result<Vec<Operation>> {
         let mut operations = Vec::new();
@@ -314,7 +354,10 @@ impl Work {
             }
             let all: Vec<usize> = (0..own.spec.schema.fields().len()).collect();
             for part in own.parts.iter().filter(|part| part.ids().first() >= Some(PROVISIONAL)) {
-                operations.push(Operation::Append { table, batch: part.read(&all)? });
+                operations.push(match Attached::of(part) {
+                    Some(attached) => Operation::Attach { table, attached },
+                    None => Operation::Append { table, batch: Batch::Rows(part.read(&all)?) },
+                });
             }
         }
         for (key, value) in self.0.entries.iter() {

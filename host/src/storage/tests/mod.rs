@@ -1,5 +1,12 @@
 //! Tests of the whole of storage through its door. Tests of one file's insides stand in that file.
+#![allow(clippy::unwrap_used)]
 
+mod durability;
+mod faults;
+pub(crate) mod faulty;
+mod hostile;
+mod model;
+mod processes;
 mod transactions;
 
 use std::sync::Arc;

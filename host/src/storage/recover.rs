@@ -1,0 +1,316 @@
+//! From files to the newest state: creating a database, opening one, and catching up with what others appended. It
+//! repairs one thing only, a torn tail of the log; everything else that is wrong is an error that names the file.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use ulid::Ulid;
+
+use super::io::{Directory, Mode, corrupt};
+use super::manifest::{self, Manifest};
+use super::record::{Kind, Record, decode};
+use super::segment::{self, SegmentFile, Segments};
+use super::state::State;
+use super::wal::{self, Next, WalFile};
+use crate::error::{Error, Result, codes};
+
+/// How often a file may vanish under us before we believe that it is missing: another process may be checkpointing.
+const ATTEMPTS: usize = 16;
+
+/// The files of an open database.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) directory: Directory,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) database: Ulid,
+    pub(crate) is_read_only: bool,
+}
+
+/// The newest state that this process knows, and where in the log it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) state: Arc<State>,
+    /// `None` in memory.
+    pub(crate) log: Option<Position>,
+}
+
+/// A place in the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Position {
+    pub(crate) wal: WalFile,
+    pub(crate) offset: u64,
+    /// The manifest from which the log is read.
+    pub(crate) manifest: u64,
+    /// The first log file that the manifest does not cover, and bytes in files from there to before this one.
+    pub(crate) first: u64,
+    pub(crate) bytes_before: u64,
+}
+
+impl Position {
+    /// Bytes that a recovery would have to read.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes_before + self.offset
+    }
+}
+
+/// Whether nobody can be appending while we read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writers {
+    /// We hold the writer lock: what is not a whole record is a torn tail or damage.
+    Excluded,
+    /// What is not a whole record may become one.
+    Possible,
+}
+
+/// What catching up found.
+#[derive(Debug, Default)]
+pub(crate) struct CaughtUp {
+    pub(crate) records: u64,
+    /// Something stands at the end of the log that is not a record.
+    pub(crate) has_tail: bool,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Makes an empty database; the caller holds the writer lock. A crash on the way leaves what `is_unfinished` knows.
+pub(crate) fn create(directory: &Directory) -> Result<Ulid> {
+    let database = Ulid::generate();
+    for folder in [wal::FOLDER, manifest::FOLDER, segment::FOLDER] {
+        directory.create_dir(folder)?;
+    }
+    WalFile::create(directory, database, 1, 1)?;
+    Manifest { number: 1, wal: 1, state: State::empty() }.write(directory, database)?;
+    manifest::write_format(directory, database)?;
+    Ok(database)
+}
+
+/// Whether a directory without a format is one that `create` was interrupted in: it holds nothing that a user or a
+/// database could miss.
+pub(crate) fn is_unfinished(directory: &Directory) -> Result<bool> {
+    let known = ["CURRENT", "CURRENT.tmp", "FORMAT.tmp", "lock", "manifests", "segments", "wal"];
+    let names = directory.list("")?;
+    if !names.iter().all(|name| known.contains(&name.as_str())) {
+        return Ok(false);
+    }
+    let inside = |folder: &str| match names.iter().any(|name| name == folder) {
+        true => directory.list(folder),
+        false => Ok(Vec::new()),
+    };
+    let log = inside(wal::FOLDER)?;
+    let is_log_empty = match log.as_slice() {
+        [] => true,
+        [only] if *only == "00000001.wal" => directory.open(&wal::name(1), Mode::Read)?.len()? <= wal::HEADER,
+        _ => false,
+    };
+    let manifests = inside(manifest::FOLDER)?;
+    let is_first = manifests.iter().all(|name| *name == manifest::name(1) || *name == manifest::name(1) + ".tmp");
+    Ok(is_log_empty && is_first && inside(segment::FOLDER)?.is_empty())
+}
+
+/// Reads the newest manifest, and stands at the beginning of the log after it.
+pub(crate) fn load(files: &Files) -> Result<Head> {
+    let mut seen = None;
+    for _ in 0..ATTEMPTS {
+        let number = manifest::read_current(&files.directory)?;
+        let number = number.ok_or_else(|| corrupt("CURRENT", "it is missing"))?;
+        let manifest = Manifest::read(&files.directory, files.database, number, &files.segments)?;
+        let missing = if let Some(manifest) = manifest {
+            match WalFile::open(&files.directory, files.database, manifest.wal, files.is_read_only)? {
+                Some(wal) => {
+                    let position =
+                        Position { wal, offset: wal::HEADER, manifest: number, first: manifest.wal, bytes_before: 0 };
+                    return Ok(Head { state: Arc::new(manifest.state), log: Some(position) });
+                }
+                None => wal::name(manifest.wal),
+            }
+        } else {
+            format!("{}/{}", manifest::FOLDER, manifest::name(number))
+        };
+        // Removed by a checkpoint of another process, or really missing: then `CURRENT` still says so next time.
+        if seen == Some(number) {
+            return Err(corrupt(&missing, "it is missing"));
+        }
+        seen = Some(number);
+    }
+    Err(Error::new(codes::LOCKED, "the database changes too fast to be opened").help("try again"))
+}
+
+/// Applies what others appended to the log since `head`, and maps the segments that came with it.
+pub(crate) fn catch_up(files: &Files, head: &mut Head, writers: Writers) -> Result<CaughtUp> {
+    let mut found = CaughtUp::default();
+    for attempt in 0..ATTEMPTS {
+        let mut next = head.clone();
+        replay(files, &mut next, writers, &mut found)?;
+        if found.records == 0 && attempt == 0 {
+            return Ok(found);
+        }
+        *head = next;
+        if map_segments(&head.state) {
+            break;
+        }
+        // A segment is gone. Either another process replaced it, which the log then says, or it is really missing,
+        // which whoever reads it is told.
+    }
+    Ok(found)
+}
+
+fn replay(files: &Files, head: &mut Head, writers: Writers, found: &mut CaughtUp) -> Result<()> {
+    loop {
+        let Some(position) = &mut head.log else { return Ok(()) };
+        if position.wal.file.len()? < position.offset {
+            let message = "another process cut the log back after a failed write; the database must be opened again";
+            return Err(Error::new(codes::POISONED, message));
+        }
+        let bytes = position.wal.file.read_from(position.offset)?;
+        let name = position.wal.file.name.clone();
+        let mut at = 0;
+        let rotated = loop {
+            let record = match wal::next(&bytes[at..]) {
+                Next::Record(record) => record,
+                Next::End => break false,
+                Next::Bad(flaw) => {
+                    tail(files, head, &bytes[at..], &flaw, writers, found)?;
+                    break false;
+                }
+            };
+            if record.lsn != head.state.lsn + 1 {
+                return Err(corrupt(&name, &format!("record {} follows record {}", record.lsn, head.state.lsn)));
+            }
+            at += record.length;
+            position.offset += record.length as u64;
+            let operations = decode(record.payload, &files.segments);
+            let operations = operations.map_err(|flaw| corrupt(&name, &format!("record {}: {flaw}", record.lsn)))?;
+            let record = Record { lsn: record.lsn, kind: record.kind, operations };
+            let next = head.state.apply(&record);
+            head.state = Arc::new(next.map_err(|error| corrupt(&name, error.message()))?);
+            found.records += 1;
+            if record.kind == Kind::Rotate {
+                break true;
+            }
+        };
+        if !rotated {
+            return Ok(());
+        }
+        follow(files, head)?;
+    }
+}
+
+/// Goes on with the log file after one that is complete.
+fn follow(files: &Files, head: &mut Head) -> Result<()> {
+    let Some(position) = &mut head.log else { return Ok(()) };
+    let number = position.wal.number + 1;
+    if let Some(wal) = WalFile::open(&files.directory, files.database, number, files.is_read_only)? {
+        if !files.is_read_only {
+            // Whoever wrote the end of the old file may have been killed before it was durable.
+            position.wal.file.sync()?;
+        }
+        position.bytes_before += position.offset;
+        (position.wal, position.offset) = (wal, wal::HEADER);
+        return Ok(());
+    }
+    // A later checkpoint removed it, and has all that was in it.
+    let newer = load(files)?;
+    if newer.state.lsn < head.state.lsn {
+        return Err(corrupt(&wal::name(number), "it is missing"));
+    }
+    *head = newer;
+    Ok(())
+}
+
+/// Deals with bytes at the end of the log that are not a record.
+fn tail(files: &Files, head: &Head, bytes: &[u8], flaw: &str, writers: Writers, found: &mut CaughtUp) -> Result<()> {
+    found.has_tail = true;
+    let Some(position) = head.log.as_ref().filter(|_| writers == Writers::Excluded) else { return Ok(()) };
+    if is_followed(files, position)? || wal::was_durable(bytes, head.state.lsn + 1) {
+        return Err(corrupt(&position.wal.file.name, flaw));
+    }
+    found.warnings.push(format!(
+        "dropped the last {} bytes of `{}`, a record that was never acknowledged or was damaged: {flaw}",
+        bytes.len(),
+        position.wal.file.name
+    ));
+    if !files.is_read_only {
+        position.wal.file.set_len(position.offset)?;
+        position.wal.file.sync()?;
+    }
+    found.has_tail = false;
+    Ok(())
+}
+
+/// Whether there are records in the file after the last one that we know of: then this one lacks its end.
+pub(crate) fn is_followed(files: &Files, position: &Position) -> Result<bool> {
+    let later = files.directory.open_if_there(&wal::name(position.wal.number + 1))?;
+    Ok(later.map_or(Ok(0), |later| later.len())? > wal::HEADER)
+}
+
+/// Maps every segment of a state, so that it stays readable whatever other processes remove; says whether all were there.
+fn map_segments(state: &State) -> bool {
+    files_of(state).into_iter().all(|file| match (file.frame(), file.is_mapped()) {
+        (Some(frame), false) => match file.map(frame.length) {
+            Ok(()) => true,
+            // Whatever else is wrong with it, its reader is told.
+            Err(_) => file.is_there(),
+        },
+        _ => true,
+    })
+}
+
+/// The segment files of a state, each once.
+pub(crate) fn files_of(state: &State) -> Vec<Arc<SegmentFile>> {
+    let mut files: Vec<Arc<SegmentFile>> = Vec::new();
+    let mut known = HashSet::new();
+    for table in state.tables.values() {
+        for (file, _) in table.parts.iter().filter_map(|part| part.stored()) {
+            if known.insert(file.id) {
+                files.push(file.clone());
+            }
+        }
+    }
+    files
+}
+
+/// Maps what `load` found, too, which no record brought.
+pub(crate) fn map_loaded(files: &Files, head: &mut Head) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        if map_segments(&head.state) || catch_up(files, head, Writers::Possible)?.records == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Removes segments to which neither the newest state nor a running transaction refers, and log files and manifests
+/// that the newest manifest replaces. The caller holds the writer lock and has caught up.
+pub(crate) fn reclaim(files: &Files, head: &Head) -> Result<()> {
+    let directory = &files.directory;
+    let Some(position) = &head.log else { return Ok(()) };
+    let used: HashSet<String> = files_of(&head.state).iter().map(|file| file.name()).collect();
+    let mut left_over = Vec::new();
+    for name in directory.list(segment::FOLDER)? {
+        let path = format!("{}/{name}", segment::FOLDER);
+        if used.contains(&path) {
+            continue;
+        }
+        // A transaction that is writing it holds its lock.
+        if directory.open_if_there(&path)?.map_or(Ok(false), |file| file.try_lock())? {
+            left_over.push(path);
+        }
+    }
+    let manifests = directory.list(manifest::FOLDER)?.into_iter();
+    left_over.extend(
+        manifests
+            .filter(|name| *name != manifest::name(position.manifest))
+            .map(|name| format!("{}/{name}", manifest::FOLDER)),
+    );
+    let logs = directory.list(wal::FOLDER)?.into_iter();
+    left_over.extend(
+        logs.filter(|name| wal::number(name).is_some_and(|number| number < position.first))
+            .map(|name| format!("{}/{name}", wal::FOLDER)),
+    );
+    if left_over.is_empty() {
+        return Ok(());
+    }
+    // What says that these are not needed may have been written by a process that was killed before it was durable.
+    position.wal.file.sync()?;
+    directory.sync_dir("")?;
+    left_over.iter().try_for_each(|path| directory.remove(path))
+}
