@@ -3,7 +3,11 @@
 //! for exactly that statement.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -45,8 +49,38 @@ pub(crate) fn start(plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>, token:
 
 /// Waits for something that needs no runtime, such as planning, and turns a panic into an error.
 pub(crate) fn wait<T>(future: impl Future<Output = Result<T, DataFusionError>>) -> Result<T> {
-    let outcome = futures::executor::block_on(unconstrained(AssertUnwindSafe(future).catch_unwind()));
+    let outcome = block_on(unconstrained(AssertUnwindSafe(future).catch_unwind()));
     outcome.map_err(|payload| fault::panicked(payload.as_ref()))?.map_err(|error| fault::fold(&error))
+}
+
+/// Waits on this thread. Planning evaluates constant calls of functions, and an extension's function may run SQL, which
+/// is planned in turn: so this may stand inside itself, which the executor of `futures` refuses.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let signal = Arc::new(Signal { thread: std::thread::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&signal));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        // A wait further in may take the thread's token that was meant for this one; the flag stays.
+        while !signal.woken.swap(false, Ordering::Acquire) {
+            std::thread::park();
+        }
+    }
+}
+
+struct Signal {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
 }
 
 /// Runs what may panic inside the engine, and turns the panic into an error.
@@ -97,9 +131,7 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // A nested statement waits on a worker of the shared runtime, whose task has a budget for cooperation; once that
-        // is spent, a constrained wait would never be ready again.
-        let item = futures::executor::block_on(unconstrained(self.receiver.as_mut()?.recv()));
+    let outcome = block_on(unconstrained(AssertUnwindSafe(future).catch_unwind()));
         if !matches!(item, Some(Ok(_))) {
             self.receiver = None;
         }
