@@ -131,7 +131,8 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-    let outcome = block_on(unconstrained(AssertUnwindSafe(future).catch_unwind()));
+        // Not counted against the task that may stand around this: a budget that is used up would wait for ever.
+        let item = block_on(unconstrained(self.receiver.as_mut()?.recv()));
         if !matches!(item, Some(Ok(_))) {
             self.receiver = None;
         }
