@@ -353,8 +353,22 @@ macro_rules! into_result {
     )*};
 }
 into_result!(
-    TinyInt, SmallInt, Integer, BigInt, TinyUnsigned, SmallUnsigned, Unsigned, BigUnsigned, Real, Double, Date, Timestamp,
-    TimestampTz, Boolean, Text, Binary
+    TinyInt,
+    SmallInt,
+    Integer,
+    BigInt,
+    TinyUnsigned,
+    SmallUnsigned,
+    Unsigned,
+    BigUnsigned,
+    Real,
+    Double,
+    Date,
+    Timestamp,
+    TimestampTz,
+    Boolean,
+    Text,
+    Binary
 );
 
 /// One overload of a scalar function, types erased.
