@@ -149,7 +149,7 @@ impl DisplayIndex for Span<'_> {
         if array.is_null(row) {
             return Ok(f.write_str(NESTED_NULL)?);
         }
-        Ok(match array.data_type() {
+        let _: () = match array.data_type() {
             DataType::Interval(IntervalUnit::YearMonth) => {
                 write_interval(f, array.as_primitive::<IntervalYearMonthType>().value(row), 0, 0)?
             }
@@ -171,7 +171,8 @@ impl DisplayIndex for Span<'_> {
                 write_duration(f, i128::from(value) * nanos)?
             }
             other => return Err(ArrowError::CastError(format!("{other} is not a span of time")).into()),
-        })
+        };
+        Ok(())
     }
 }
 

@@ -66,7 +66,8 @@ impl Manager<'_> {
         let current = self.set()?;
         synced.enabled = wanted.iter().filter(|e| current.get(&e.name) != Some(e)).map(|e| e.name.clone()).collect();
         synced.removed = current.iter().filter(|e| wanted.get(&e.name).is_none()).map(|e| e.name.clone()).collect();
-        if !dry_run && !(synced.enabled.is_empty() && synced.removed.is_empty()) {
+        let changed = !synced.enabled.is_empty() || !synced.removed.is_empty();
+        if changed && !dry_run {
             self.update(|set| {
                 *set = wanted.clone();
                 Ok(())

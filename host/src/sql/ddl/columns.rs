@@ -38,8 +38,8 @@ pub(super) fn add_column(scope: &Arc<Scope>, table: &mut Table, def: &ColumnDef)
                 check_default(scope, &table.columns[at], expr)?;
                 table.columns[at].default = Some(expr.to_string());
             }
-            ColumnOption::PrimaryKey(_) => add_key(table, constraint, &[name.clone()], true)?,
-            ColumnOption::Unique(_) => add_key(table, constraint, &[name.clone()], false)?,
+            ColumnOption::PrimaryKey(_) => add_key(table, constraint, std::slice::from_ref(&name), true)?,
+            ColumnOption::Unique(_) => add_key(table, constraint, std::slice::from_ref(&name), false)?,
             ColumnOption::Check(check) => add_check(table, constraint, Some(&name), &check.expr),
             ColumnOption::ForeignKey(_) => return Err(unsupported("FOREIGN KEY")),
             ColumnOption::Generated { .. } | ColumnOption::Identity(_) => return Err(unsupported("generated columns")),
