@@ -1,5 +1,7 @@
 //! The tests of the whole, in one binary so that it links once: each module proves one promise from the outside.
 
+#![allow(clippy::unwrap_used)]
+
 mod abi_matrix;
 mod cli;
 mod connection;

@@ -66,7 +66,7 @@ fn zones_other_than_utc_keep_their_offset() {
         ("c", Arc::new(array.with_timezone("-03:00"))),
     ]);
     assert_eq!(
-        text_of(Format::Csv, &[batch.clone()]).lines().nth(1).unwrap(),
+        text_of(Format::Csv, std::slice::from_ref(&batch)).lines().nth(1).unwrap(),
         "1970-01-01 05:30:00+05:30,1970-01-01 02:00:00+02,1969-12-31 21:00:00-03"
     );
     assert_eq!(
@@ -88,7 +88,7 @@ fn csv_quotes_what_would_be_misread() {
     let row = |field: &str| format!("{field},{field},{field}\n");
     let expected: String =
         ["aaa", "\"b \r\nbb\"", "\"b\"\"bb\"", "\"x,y\"", " ", "\ttab", "\"\"", ""].map(row).concat();
-    assert_eq!(text_of(Format::Csv, &[batch.clone()]), format!("\"a,b\",k,l\n{expected}"));
+    assert_eq!(text_of(Format::Csv, std::slice::from_ref(&batch)), format!("\"a,b\",k,l\n{expected}"));
     let tabs = text_of(Format::Tsv, &[batch]);
     assert!(tabs.starts_with("a,b\tk\tl\naaa\taaa\taaa\n"), "{tabs}");
     assert!(tabs.contains("x,y\tx,y") && tabs.contains("\"\ttab\"\t\"\ttab\""), "{tabs}");
@@ -112,10 +112,10 @@ fn json_escapes_and_keeps_what_has_no_notation() {
 fn json_of_no_rows_is_an_empty_array_and_batches_join() {
     let empty = batch_of(vec![("a", Arc::new(Int64Array::from(Vec::<i64>::new())))]);
     let one = batch_of(vec![("a", Arc::new(Int64Array::from(vec![1])))]);
-    assert_eq!(text_of(Format::Json, &[empty.clone()]), "[]\n");
+    assert_eq!(text_of(Format::Json, std::slice::from_ref(&empty)), "[]\n");
     assert_eq!(text_of(Format::Json, &[one.clone(), empty.clone(), one.clone()]), "[{\"a\":1},\n{\"a\":1}]\n");
-    assert_eq!(text_of(Format::Jsonl, &[empty.clone()]), "");
-    assert_eq!(text_of(Format::Csv, &[empty.clone()]), "a\n");
+    assert_eq!(text_of(Format::Jsonl, std::slice::from_ref(&empty)), "");
+    assert_eq!(text_of(Format::Csv, std::slice::from_ref(&empty)), "a\n");
 }
 
 fn nested() -> RecordBatch {
@@ -160,7 +160,7 @@ fn uuids_have_hyphens() {
     let mark = [("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())].into();
     let field = Field::new("u", DataType::FixedSizeBinary(16), true).with_metadata(mark);
     let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![array]).unwrap();
-    assert_eq!(text_of(Format::Csv, &[batch.clone()]), "u\n550e8400-e29b-41d4-a716-446655440000\n");
+    assert_eq!(text_of(Format::Csv, std::slice::from_ref(&batch)), "u\n550e8400-e29b-41d4-a716-446655440000\n");
     assert_eq!(text_of(Format::Jsonl, &[batch]), "{\"u\":\"550e8400-e29b-41d4-a716-446655440000\"}\n");
 }
 
