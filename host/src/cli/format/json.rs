@@ -132,8 +132,8 @@ impl EncoderFactory for Values {
             DataType::Float64 => Box::new(Floats { array: array.as_primitive::<Float64Type>(), formatter: plain(array)? }),
             DataType::Float32 => Box::new(Floats { array: array.as_primitive::<Float32Type>(), formatter: plain(array)? }),
             DataType::Float16 => Box::new(Floats { array: array.as_primitive::<Float16Type>(), formatter: plain(array)? }),
-            // ISO 8601 with its offset is what arrow-json writes.
-            DataType::Timestamp(_, Some(_)) => return Ok(None),
+            // ISO 8601 with its offset is what arrow-json writes, and decimals as exact numbers without quotes.
+            DataType::Timestamp(_, Some(_)) | DataType::Decimal128(..) => return Ok(None),
             _ => match cell::text_of(array, Some(field))? {
                 Some(text) => Box::new(Quoted(ArrayFormatter::new(text, true))),
                 None => return Ok(None),
