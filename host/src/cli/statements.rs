@@ -133,7 +133,7 @@ mod tests {
     use crate::error::{Place, codes};
 
     /// Delivers its parts one at a time, as a pipe may.
-    struct Parts<'a>(std::vec::IntoIter<&'a [u8]>);
+    struct Parts<'a>(std::iter::Copied<std::slice::Iter<'a, &'a [u8]>>);
 
     impl Read for Parts<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    fn read<'a>(parts: &[&'a [u8]]) -> Statements<Parts<'a>> {
+    fn read<'a>(parts: &'a [&'a [u8]]) -> Statements<Parts<'a>> {
         Statements::new(Parts(parts.iter().copied()))
     }
 
