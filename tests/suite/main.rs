@@ -1,6 +1,7 @@
 //! The tests of the whole, in one binary so that it links once: each module proves one promise from the outside.
 
 mod abi_matrix;
+mod blob;
 mod cli;
 mod connection;
 mod extension_seams;
