@@ -4,7 +4,6 @@ mod abi_matrix;
 mod blob;
 mod cli;
 mod connection;
-mod extension_seams;
 mod front_end;
 mod slt;
 mod tidy;

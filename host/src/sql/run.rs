@@ -17,6 +17,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, StreamExt};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::unconstrained;
 
 use super::fault;
 use super::token::Token;
@@ -48,7 +49,7 @@ pub(crate) fn start(plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>, token:
 
 /// Waits for something that needs no runtime, such as planning, and turns a panic into an error.
 pub(crate) fn wait<T>(future: impl Future<Output = Result<T, DataFusionError>>) -> Result<T> {
-    let outcome = block_on(AssertUnwindSafe(future).catch_unwind());
+    let outcome = block_on(unconstrained(AssertUnwindSafe(future).catch_unwind()));
     outcome.map_err(|payload| fault::panicked(payload.as_ref()))?.map_err(|error| fault::fold(&error))
 }
 
@@ -130,7 +131,9 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = block_on(self.receiver.as_mut()?.recv());
+        // A nested statement waits on a worker of the shared runtime, whose task has a budget for cooperation; once that
+        // is spent, a constrained wait would never be ready again.
+        let item = block_on(unconstrained(self.receiver.as_mut()?.recv()));
         if !matches!(item, Some(Ok(_))) {
             self.receiver = None;
         }
