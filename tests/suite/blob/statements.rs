@@ -16,8 +16,7 @@ fn objects_are_put_read_listed_copied_tagged_and_deleted() {
     assert_eq!(
         bench.sql("SELECT key, size, etag FROM list_blobs('b')"),
         "key,size,etag\na/one,5,5d41402abc4b2a76b9719d911017c592\na/two,2,d07d34efac6328007ad67c7e0a985e00\n\
-         c,3,3c3be8e4d8ab4d5a4eb49bc4e9b2c4a1\n"
-            .replace("3c3be8e4d8ab4d5a4eb49bc4e9b2c4a1", &bench.sql("SELECT md5('x,y') AS m")[2..34])
+         c,3,f10bc3c94b77e1d6b9f98106daf335c1\n"
     );
     assert_eq!(bench.sql("SELECT key, size FROM list_blobs('b', '', '/')"), "key,size\na/,\nc,3\n");
     assert_eq!(
