@@ -131,8 +131,7 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // A nested statement waits on a worker of the shared runtime, whose task has a budget for cooperation; once that
-        // is spent, a constrained wait would never be ready again.
+        // Not counted against the task that may stand around this: a budget that is used up would wait for ever.
         let item = block_on(unconstrained(self.receiver.as_mut()?.recv()));
         if !matches!(item, Some(Ok(_))) {
             self.receiver = None;
