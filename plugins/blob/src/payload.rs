@@ -319,7 +319,9 @@ mod tests {
             let (id, summary) = put(&payloads, &bytes);
             assert_eq!(summary, Summary::of(&bytes));
             let size = length as u64;
-            for (offset, wanted) in [(0, size), (0, 0), (size, 10), (size - 1, 1), (chunk - 1, 2), (3, chunk), (chunk, 9)] {
+            for (offset, wanted) in
+                [(0, size), (0, 0), (size, 10), (size - 1, 1), (chunk - 1, 2), (3, chunk), (chunk, 9)]
+            {
                 let stretch = Stretch::within(size, Some(offset as i64), Some(wanted as i64)).unwrap();
                 let (from, to) = (offset.min(size) as usize, (offset + wanted).min(size) as usize);
                 assert_eq!(get(&payloads, &id, &summary, stretch).unwrap(), bytes[from..to.max(from)]);

@@ -4,10 +4,12 @@
 use crate::index::{Version, Versions};
 use crate::listing::{Grouper, Step};
 use kodiak_plugin_api::Result;
-use kodiak_plugin_api::arrow_array::builder::{BooleanBuilder, Int64Builder, StringViewBuilder, TimestampMicrosecondBuilder};
+use kodiak_plugin_api::arrow::BatchReader;
+use kodiak_plugin_api::arrow_array::builder::{
+    BooleanBuilder, Int64Builder, StringViewBuilder, TimestampMicrosecondBuilder,
+};
 use kodiak_plugin_api::arrow_array::{ArrayRef, RecordBatch, RecordBatchIterator};
 use kodiak_plugin_api::arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
-use kodiak_plugin_api::arrow::BatchReader;
 use std::sync::Arc;
 
 /// Rows of a batch.
@@ -159,7 +161,16 @@ mod tests {
 
     fn version(key: &str, is_delete_marker: bool) -> Version {
         let (etag, stamp) = ("e".to_owned(), format!("S-{key}"));
-        Version { key: key.into(), stamp, is_null: false, is_delete_marker, is_latest: true, size: 5, etag, created_at: 9 }
+        Version {
+            key: key.into(),
+            stamp,
+            is_null: false,
+            is_delete_marker,
+            is_latest: true,
+            size: 5,
+            etag,
+            created_at: 9,
+        }
     }
 
     #[test]
@@ -169,7 +180,13 @@ mod tests {
         assert_eq!(listed.schema(), Columns::Versions.schema());
         let batches: Vec<RecordBatch> = listed.map(Result::unwrap).collect();
         let shown: Vec<_> = value::rows(&batches[0])
-            .map(|row| (row.text(0).unwrap().unwrap().to_owned(), row.integer(1).unwrap(), row.text(4).unwrap().map(str::to_owned)))
+            .map(|row| {
+                (
+                    row.text(0).unwrap().unwrap().to_owned(),
+                    row.integer(1).unwrap(),
+                    row.text(4).unwrap().map(str::to_owned),
+                )
+            })
             .collect();
         let expected = [("a/", None, None), ("b", None, Some("S-b")), ("c", Some(5), Some("S-c"))];
         let expected: Vec<_> = expected.map(|(k, s, v)| (k.to_owned(), s, v.map(str::to_owned))).into();

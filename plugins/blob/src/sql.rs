@@ -97,7 +97,11 @@ pub fn migrate(call: &Call, from: Option<&str>) -> Result<()> {
 ///
 /// # Errors
 /// Of the expression.
-pub fn evaluate(call: &Call, expression: &str, values: &[Value]) -> Result<Option<kodiak_plugin_api::arrow_array::RecordBatch>> {
+pub fn evaluate(
+    call: &Call,
+    expression: &str,
+    values: &[Value],
+) -> Result<Option<kodiak_plugin_api::arrow_array::RecordBatch>> {
     call.query_row(&format!("SELECT {expression}"), values)
 }
 

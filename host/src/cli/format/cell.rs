@@ -95,9 +95,7 @@ pub(super) fn text_of<'f>(
             Some(Box::new(Clock { array, inner, scratch: RefCell::default() }))
         }
         DataType::Interval(_) | DataType::Duration(_) => Some(Box::new(Span(array))),
-        DataType::FixedSizeBinary(_) if is_uuid(field, array) => {
-            Some(Box::new(Uuids(array.as_fixed_size_binary())))
-        }
+        DataType::FixedSizeBinary(_) if is_uuid(field, array) => Some(Box::new(Uuids(array.as_fixed_size_binary()))),
         _ => None,
     })
 }
@@ -184,7 +182,8 @@ impl DisplayIndex for Uuids<'_> {
         if self.0.is_null(row) {
             return Ok(f.write_str(NESTED_NULL)?);
         }
-        let uuid = uuid::Uuid::from_slice(self.0.value(row)).map_err(|error| ArrowError::CastError(error.to_string()))?;
+        let uuid =
+            uuid::Uuid::from_slice(self.0.value(row)).map_err(|error| ArrowError::CastError(error.to_string()))?;
         Ok(write!(f, "{}", uuid.hyphenated())?)
     }
 }

@@ -28,7 +28,13 @@ fn every_type() -> RecordBatch {
         ("time", Arc::new(Time64MicrosecondArray::from(vec![Some(43_200_500_000), None]))),
         ("ts", Arc::new(TimestampMicrosecondArray::from(vec![Some(micros), None]))),
         ("tz", Arc::new(TimestampMicrosecondArray::from(vec![Some(micros), None]).with_timezone("UTC"))),
-        ("iv", Arc::new(IntervalMonthDayNanoArray::from(vec![Some(IntervalMonthDayNano::new(14, 3, 14_706_000_000_000)), None]))),
+        (
+            "iv",
+            Arc::new(IntervalMonthDayNanoArray::from(vec![
+                Some(IntervalMonthDayNano::new(14, 3, 14_706_000_000_000)),
+                None,
+            ])),
+        ),
         ("dur", Arc::new(DurationMillisecondArray::from(vec![Some(90_061_000), None]))),
         ("n", Arc::new(NullArray::new(2))),
     ])
@@ -59,14 +65,21 @@ fn zones_other_than_utc_keep_their_offset() {
         ("b", Arc::new(array.clone().with_timezone("+02:00"))),
         ("c", Arc::new(array.with_timezone("-03:00"))),
     ]);
-    assert_eq!(text_of(Format::Csv, &[batch.clone()]).lines().nth(1).unwrap(), "1970-01-01 05:30:00+05:30,1970-01-01 02:00:00+02,1969-12-31 21:00:00-03");
-    assert_eq!(text_of(Format::Jsonl, &[batch]).trim_end(), r#"{"a":"1970-01-01T05:30:00+05:30","b":"1970-01-01T02:00:00+02:00","c":"1969-12-31T21:00:00-03:00"}"#);
+    assert_eq!(
+        text_of(Format::Csv, &[batch.clone()]).lines().nth(1).unwrap(),
+        "1970-01-01 05:30:00+05:30,1970-01-01 02:00:00+02,1969-12-31 21:00:00-03"
+    );
+    assert_eq!(
+        text_of(Format::Jsonl, &[batch]).trim_end(),
+        r#"{"a":"1970-01-01T05:30:00+05:30","b":"1970-01-01T02:00:00+02:00","c":"1969-12-31T21:00:00-03:00"}"#
+    );
 }
 
 /// The fields of RFC 4180, section 2, and the two kinds of nothing.
 #[test]
 fn csv_quotes_what_would_be_misread() {
-    let texts = vec![Some("aaa"), Some("b \r\nbb"), Some("b\"bb"), Some("x,y"), Some(" "), Some("\ttab"), Some(""), None];
+    let texts =
+        vec![Some("aaa"), Some("b \r\nbb"), Some("b\"bb"), Some("x,y"), Some(" "), Some("\ttab"), Some(""), None];
     let batch = batch_of(vec![
         ("a,b", Arc::new(StringViewArray::from(texts.clone()))),
         ("k", Arc::new(StringArray::from(texts.clone()))),
@@ -111,7 +124,8 @@ fn nested() -> RecordBatch {
     let x: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None, Some(3)]));
     let y: ArrayRef = Arc::new(StringArray::from(vec![Some("p"), Some("q"), None]));
     let structs = StructArray::new(fields, vec![x, y], Some(vec![true, true, false].into()));
-    let entries = Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int32, true)]);
+    let entries =
+        Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int32, true)]);
     let keys: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
     let values: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None]));
     let maps = MapArray::new(
@@ -237,6 +251,7 @@ fn markdown_escapes_bars_and_breaks() {
 fn an_arrow_stream_holds_the_batches() {
     let batch = nested();
     let bytes = bytes_of(Format::Arrow, &[batch.clone(), batch.clone()]);
-    let read: Vec<_> = arrow::ipc::reader::StreamReader::try_new(&bytes[..], None).unwrap().map(Result::unwrap).collect();
+    let read: Vec<_> =
+        arrow::ipc::reader::StreamReader::try_new(&bytes[..], None).unwrap().map(Result::unwrap).collect();
     assert_eq!(read, [batch.clone(), batch]);
 }

@@ -42,7 +42,9 @@ pub(super) fn build(name: &str, folder: &Path) -> Result<PathBuf> {
         for line in &lines[lines.len().saturating_sub(LINES_MAX)..] {
             error = error.detail(*line);
         }
-        return Err(error.help(format!("cargo build --release --manifest-path {}", folder.join("Cargo.toml").display())));
+        return Err(
+            error.help(format!("cargo build --release --manifest-path {}", folder.join("Cargo.toml").display()))
+        );
     }
     library(folder, &String::from_utf8_lossy(&messages)).ok_or_else(|| {
         Error::new(codes::BUILD_FAILED, format!("cargo built `{name}`, but no dynamic library came out"))
