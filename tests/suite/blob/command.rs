@@ -5,7 +5,9 @@ use super::{Bench, large};
 #[test]
 fn streams_go_in_and_come_out_as_they_were() {
     let bench = Bench::new();
-    for (key, content) in [("empty", Vec::new()), ("small", b"x\n".to_vec()), ("edge", vec![7; 16 << 10]), ("large", large(3))] {
+    for (key, content) in
+        [("empty", Vec::new()), ("small", b"x\n".to_vec()), ("edge", vec![7; 16 << 10]), ("large", large(3))]
+    {
         let address = format!("blob://b/{key}");
         bench.done(&["put", "-", &address], &content);
         assert_eq!(bench.done(&["get", &address, "-"], b""), content);
@@ -95,7 +97,10 @@ fn exit_codes_and_preconditions() {
     let bench = Bench::new();
     bench.done(&["put", "-", "blob://b/k", "--if-not-exists", "--tag", "a=1", "--metadata", "m=2"], b"x");
     let stat = bench.json(&["stat", "blob://b/k"]);
-    assert_eq!((stat[0]["tags"].as_str(), stat[0]["metadata"].as_str()), (Some("{\"a\":\"1\"}"), Some("{\"m\":\"2\"}")));
+    assert_eq!(
+        (stat[0]["tags"].as_str(), stat[0]["metadata"].as_str()),
+        (Some("{\"a\":\"1\"}"), Some("{\"m\":\"2\"}"))
+    );
     for (arguments, code, word) in [
         (vec!["put", "-", "blob://b/k", "--if-not-exists"], 1, "KDK-0507"),
         (vec!["put", "-", "blob://no/k"], 1, "KDK-0500"),

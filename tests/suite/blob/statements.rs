@@ -20,13 +20,21 @@ fn objects_are_put_read_listed_copied_tagged_and_deleted() {
     );
     assert_eq!(bench.sql("SELECT key, size FROM list_blobs('b', '', '/')"), "key,size\na/,\nc,3\n");
     assert_eq!(
-        bench.sql("SELECT bucket, key, version, content_type, metadata, tags, is_latest FROM blob.objects WHERE key = 'a/one'"),
+        bench.sql(
+            "SELECT bucket, key, version, content_type, metadata, tags, is_latest FROM blob.objects WHERE key = 'a/one'"
+        ),
         "bucket,key,version,content_type,metadata,tags,is_latest\n\
          b,a/one,null,text/plain,\"{\"\"owner\"\":\"\"me\"\"}\",\"{\"\"stage\"\":\"\"raw\"\"}\",true\n"
     );
     bench.sql("CREATE BUCKET b2; COPY BLOB 'b' 'c' TO 'b2' 'd'; TAG BLOB 'b2' 'd' (a = '1'); DELETE BLOB 'b' 'c'; DELETE_BLOB 'b' 'c'");
-    assert_eq!(bench.sql("SELECT bucket, key, tags FROM blob.objects WHERE bucket = 'b2'"), "bucket,key,tags\nb2,d,\"{\"\"a\"\":\"\"1\"\"}\"\n");
-    assert_eq!(bench.sql("SELECT name, versioning FROM blob.buckets ORDER BY name"), "name,versioning\nb,off\nb2,off\n");
+    assert_eq!(
+        bench.sql("SELECT bucket, key, tags FROM blob.objects WHERE bucket = 'b2'"),
+        "bucket,key,tags\nb2,d,\"{\"\"a\"\":\"\"1\"\"}\"\n"
+    );
+    assert_eq!(
+        bench.sql("SELECT name, versioning FROM blob.buckets ORDER BY name"),
+        "name,versioning\nb,off\nb2,off\n"
+    );
     assert!(bench.refused("GET BLOB 'b' 'c'").contains("KDK-0504"));
     assert_eq!(bench.sql("LIST BLOBS 'b' LIMIT 1 AFTER 'a/one'").lines().nth(1).map(|line| &line[..6]), Some("a/two,"));
 }
