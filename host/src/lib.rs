@@ -6,7 +6,9 @@ pub mod telemetry;
 pub mod storage;
 
 pub mod catalog;
+pub mod extensions;
 pub mod sql;
+
 pub mod database;
 
 pub mod cli;

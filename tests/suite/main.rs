@@ -1,10 +1,13 @@
 //! The tests of the whole, in one binary so that it links once: each module proves one promise from the outside.
 
+#![allow(clippy::unwrap_used)]
+
+mod abi_matrix;
 mod cli;
 mod connection;
-mod extension_seams;
 mod front_end;
 mod slt;
+mod tidy;
 
 use kodiak_tests::Sandbox;
 

@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use super::format::Format;
-use super::{completions, db, init, quickstart, sql, version};
+use super::{completions, db, ext, init, quickstart, sql, version};
 use crate::error::{Error, codes};
 
 const STYLES: Styles = Styles::styled()
@@ -65,6 +65,9 @@ pub enum Command {
     /// Look after a database
     #[command(subcommand)]
     Db(db::Command),
+    /// Install and look after extensions
+    #[command(subcommand)]
+    Ext(ext::Command),
     /// Make a project: a folder with `kodiak.toml` and a database
     Init(init::Args),
     /// Walk through Kodiak on generated data
@@ -130,12 +133,15 @@ pub(super) fn usage_error(error: &clap::Error) -> Error {
     let text = error.to_string();
     let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
     // `kodiak db [OPTIONS] <COMMAND>`: the words before the first placeholder are the command.
-    let command: Vec<&str> = usage.unwrap_or("kodiak").split(' ').take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
+    let command: Vec<&str> =
+        usage.unwrap_or("kodiak").split(' ').take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
     let command = command.join(" ");
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let names = text.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
         return names
-            .fold(Error::new(codes::USAGE, format!("`{command}` needs a command")), |error, line| error.detail(line.trim()))
+            .fold(Error::new(codes::USAGE, format!("`{command}` needs a command")), |error, line| {
+                error.detail(line.trim())
+            })
             .help(format!("{command} --help"));
     }
     let mut paragraphs = text.split("\n\n");

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
 use self::args::{Args, Command, Global};
@@ -17,6 +18,7 @@ mod completions;
 mod context;
 mod db;
 mod exit;
+mod ext;
 mod extension;
 mod format;
 mod init;
@@ -28,6 +30,7 @@ mod quickstart;
 mod report;
 mod sql;
 mod statements;
+mod terminal;
 mod ui;
 mod version;
 
@@ -52,6 +55,9 @@ fn run(plain: &Ui) -> Result<Exit> {
             // Help is data: it was asked for.
             let text = help.render();
             plain.data(if plain.colours_stdout() { text.ansi().to_string() } else { text.to_string() }.as_bytes());
+            if help.kind() == ErrorKind::DisplayHelp && std::env::args().skip(1).all(|word| word.starts_with('-')) {
+                plain.data(extension::help().as_bytes());
+            }
             return plain.finish().map(|()| Exit::Done);
         }
     };
@@ -73,6 +79,7 @@ fn run(plain: &Ui) -> Result<Exit> {
     finish(global, |context| match command {
         Command::Sql(args) => sql::run(context, args, details),
         Command::Db(command) => db::run(context, &command),
+        Command::Ext(command) => ext::run(context, &command),
         Command::Init(args) => init::run(context, &args),
         Command::Quickstart(args) => quickstart::run(context, &args),
         Command::Completions(args) => completions::run(context, &args),

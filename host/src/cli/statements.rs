@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn read<'a>(parts: &[&'a [u8]]) -> Statements<Parts<'a>> {
-        Statements::new(Parts(parts.to_vec().into_iter()))
+        Statements::new(Parts(parts.iter().copied()))
     }
 
     fn place(statement: &Statement, line: u64, column: u64, text: &str) -> (u64, u64, String) {

@@ -78,6 +78,22 @@ impl Ui {
         self.stderr_is_terminal && io::stdin().is_terminal()
     }
 
+    /// Whether only results, warnings and errors are wanted.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Asks a person, who is there by [`Ui::can_ask`], and gives the line that came back.
+    ///
+    /// # Errors
+    /// If stdin cannot be read.
+    pub fn ask(&self, question: &str) -> Result<String> {
+        self.complain(question);
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).map_err(|error| Error::io("read from", Path::new("stdin"), &error))?;
+        Ok(answer)
+    }
+
     /// Whether the reader of stdout went away. Work whose only purpose is output should stop then.
     pub fn is_closed(&self) -> bool {
         self.closed.get()

@@ -3,7 +3,11 @@
 //! for exactly that statement.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -13,6 +17,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, StreamExt};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::unconstrained;
 
 use super::fault;
 use super::token::Token;
@@ -28,7 +33,12 @@ pub(crate) struct Batches {
 }
 
 /// Starts a plan. Dropping the batches ends it.
-pub(crate) fn start(plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>, token: &Token, nested: bool) -> Result<Batches> {
+pub(crate) fn start(
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+    token: &Token,
+    nested: bool,
+) -> Result<Batches> {
     let (sender, receiver) = channel(WAITING_MAX);
     let schema = plan.schema();
     let drive = drive(plan, task, sender, token.clone());
@@ -44,8 +54,38 @@ pub(crate) fn start(plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>, token:
 
 /// Waits for something that needs no runtime, such as planning, and turns a panic into an error.
 pub(crate) fn wait<T>(future: impl Future<Output = Result<T, DataFusionError>>) -> Result<T> {
-    let outcome = futures::executor::block_on(AssertUnwindSafe(future).catch_unwind());
+    let outcome = block_on(unconstrained(AssertUnwindSafe(future).catch_unwind()));
     outcome.map_err(|payload| fault::panicked(payload.as_ref()))?.map_err(|error| fault::fold(&error))
+}
+
+/// Waits on this thread. Planning evaluates constant calls of functions, and an extension's function may run SQL, which
+/// is planned in turn: so this may stand inside itself, which the executor of `futures` refuses.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let signal = Arc::new(Signal { thread: std::thread::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&signal));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        // A wait further in may take the thread's token that was meant for this one; the flag stays.
+        while !signal.woken.swap(false, Ordering::Acquire) {
+            std::thread::park();
+        }
+    }
+}
+
+struct Signal {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
 }
 
 /// Runs what may panic inside the engine, and turns the panic into an error.
@@ -63,7 +103,12 @@ fn no_thread(error: std::io::Error) -> Error {
     Error::new(codes::INTERNAL, format!("no thread for a nested statement: {error}"))
 }
 
-async fn drive(plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>, sender: Sender<Result<RecordBatch>>, token: Token) {
+async fn drive(
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+    sender: Sender<Result<RecordBatch>>,
+    token: Token,
+) {
     let work = async {
         let mut stream = execute_stream(plan, task)?;
         while let Some(batch) = stream.next().await {
@@ -96,7 +141,8 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = futures::executor::block_on(self.receiver.as_mut()?.recv());
+        // Not counted against the task that may stand around this: a budget that is used up would wait for ever.
+        let item = block_on(unconstrained(self.receiver.as_mut()?.recv()));
         if !matches!(item, Some(Ok(_))) {
             self.receiver = None;
         }

@@ -111,9 +111,7 @@ pub(super) fn text_of<'f>(
         }
         DataType::Timestamp(..) | DataType::Time32(_) | DataType::Time64(_) => Some(Box::new(clock()?)),
         DataType::Interval(_) | DataType::Duration(_) => Some(Box::new(Span(array))),
-        DataType::FixedSizeBinary(_) if is_uuid(field, array) => {
-            Some(Box::new(Uuids(array.as_fixed_size_binary())))
-        }
+        DataType::FixedSizeBinary(_) if is_uuid(field, array) => Some(Box::new(Uuids(array.as_fixed_size_binary()))),
         _ => None,
     })
 }
@@ -212,7 +210,7 @@ impl DisplayIndex for Span<'_> {
         if array.is_null(row) {
             return Ok(f.write_str(NESTED_NULL)?);
         }
-        Ok(match array.data_type() {
+        let _: () = match array.data_type() {
             DataType::Interval(IntervalUnit::YearMonth) => {
                 write_interval(f, array.as_primitive::<IntervalYearMonthType>().value(row), 0, 0)?
             }
@@ -235,7 +233,8 @@ impl DisplayIndex for Span<'_> {
                 write_duration(f, i128::from(value) * i128::from(nanos))?
             }
             other => return Err(ArrowError::CastError(format!("{other} is not a span of time")).into()),
-        })
+        };
+        Ok(())
     }
 }
 
@@ -246,7 +245,8 @@ impl DisplayIndex for Uuids<'_> {
         if self.0.is_null(row) {
             return Ok(f.write_str(NESTED_NULL)?);
         }
-        let uuid = uuid::Uuid::from_slice(self.0.value(row)).map_err(|error| ArrowError::CastError(error.to_string()))?;
+        let uuid =
+            uuid::Uuid::from_slice(self.0.value(row)).map_err(|error| ArrowError::CastError(error.to_string()))?;
         Ok(write!(f, "{}", uuid.hyphenated())?)
     }
 }

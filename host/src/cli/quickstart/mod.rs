@@ -12,6 +12,7 @@ use super::project::Project;
 use crate::database::{Connection, Database};
 use crate::error::{Error, Result, codes};
 
+mod extensions;
 mod load;
 mod queries;
 mod tpch;
@@ -59,6 +60,7 @@ pub(super) struct Step {
 const STEPS: &[Step] = &[
     Step { title: "TPC-H data in durable tables", run: load::run },
     Step { title: "Queries", run: queries::run },
+    Step { title: "Extensions", run: extensions::run },
 ];
 
 /// What the steps share.
@@ -69,6 +71,8 @@ pub(super) struct Tour<'a> {
     pub project: Project,
     /// Its folder as the user named it, for commands to try.
     pub dir: &'a Path,
+    /// Its database.
+    pub database: Database,
     /// One session for all steps.
     pub connection: Connection,
     /// For statements that take long.
@@ -86,6 +90,12 @@ impl Tour<'_> {
             true => self.context.ui.note(line),
             false => self.context.ui.say(line),
         }
+    }
+
+    /// Shows a statement and runs it.
+    pub fn run(&self, sql: &str) -> Result<()> {
+        self.say(&format!("    {sql}"));
+        self.interrupt.during(|| self.connection.execute(sql, &[])).map(drop)
     }
 
     /// Shows a statement, runs it, shows its result and how long it took.
@@ -120,6 +130,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit> {
     let mut tour = Tour {
         context,
         project,
+        database: database.clone(),
         dir: &args.dir,
         connection,
         interrupt,
