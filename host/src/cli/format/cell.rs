@@ -10,9 +10,9 @@ use std::fmt::Write;
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType, Field,
-    IntervalDayTimeType, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    DataType, Date32Type, Decimal128Type, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType,
+    DurationSecondType, Field, IntervalDayTimeType, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType,
+    TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, ArrayFormatterFactory, DisplayIndex, FormatOptions, FormatResult};
@@ -101,7 +101,12 @@ pub(super) fn text_of<'f>(
         }
         DataType::Decimal128(_, scale) => {
             let (values, scale) = (array.as_primitive::<Decimal128Type>(), *scale);
-            Some(Box::new(Fast { array, text: move |row| Digits::decimal(values.value(row), scale), end: "", rare: arrows()? }))
+            Some(Box::new(Fast {
+                array,
+                text: move |row| Digits::decimal(values.value(row), scale),
+                end: "",
+                rare: arrows()?,
+            }))
         }
         DataType::Timestamp(unit, zone) if zone.as_deref().is_none_or(is_utc) => {
             let (values, per_second) = (counts(array, *unit), per_second(*unit));

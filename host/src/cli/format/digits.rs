@@ -160,7 +160,11 @@ mod tests {
 
     #[test]
     fn what_is_rare_is_left_to_arrow() {
-        assert!(Digits::decimal(i128::MAX, 2).is_none() && Digits::decimal(1, 19).is_none() && Digits::decimal(1, -1).is_none());
+        assert!(
+            Digits::decimal(i128::MAX, 2).is_none()
+                && Digits::decimal(1, 19).is_none()
+                && Digits::decimal(1, -1).is_none()
+        );
         assert!(Digits::timestamp(i64::MAX, 1).is_none());
         assert_eq!(Digits::decimal(-i128::from(u64::MAX), 18).unwrap().as_str(), "-18.446744073709551615");
         assert_eq!(Digits::decimal(i128::from(u64::MAX), 0).unwrap().as_str(), "18446744073709551615");
