@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod abi_matrix;
+mod blob;
 mod cli;
 mod connection;
 mod front_end;

@@ -156,7 +156,7 @@ mod tests {
     use crate::error::{Place, codes};
 
     /// Delivers its parts one at a time, as a pipe may.
-    struct Parts<'a>(std::vec::IntoIter<&'a [u8]>);
+    struct Parts<'a>(std::iter::Copied<std::slice::Iter<'a, &'a [u8]>>);
 
     impl Read for Parts<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -166,7 +166,7 @@ mod tests {
         }
     }
 
-    fn read<'a>(parts: &[&'a [u8]]) -> Statements<Parts<'a>> {
+    fn read<'a>(parts: &'a [&'a [u8]]) -> Statements<Parts<'a>> {
         Statements::new(Parts(parts.iter().copied()))
     }
 

@@ -116,15 +116,20 @@ impl Payloads {
         self.disk.make_folder(&folder).map_err(|error| io_error("create", &folder, &error))?;
         let mut file = self.disk.create(path).map_err(|error| io_error("create", path, &error))?;
         let (mut digests, mut source) = (Digests::default(), first.chain(source));
-        let mut bytes = 0;
+        let (mut bytes, mut used) = (0, Vec::new());
         loop {
-            let mut chunk = vec![0; CHUNK_BYTES];
-            let length = fill(&mut source, &mut chunk)?;
+            let mut chunk = free_chunk(&mut used);
+            let length = match Arc::get_mut(&mut chunk) {
+                Some(buffer) => {
+                    let length = fill(&mut source, buffer)?;
+                    buffer.truncate(length);
+                    length
+                }
+                None => unreachable!("a free chunk has one owner"),
+            };
             if length == 0 {
                 break;
             }
-            chunk.truncate(length);
-            let chunk = Arc::new(chunk);
             digests.update(&chunk);
             file.append(&chunk).map_err(|error| io_error("write", path, &error))?;
             bytes += length as u64;
@@ -132,6 +137,7 @@ impl Payloads {
             if length < CHUNK_BYTES {
                 break;
             }
+            used.push(chunk);
         }
         file.sync().map_err(|error| io_error("sync", path, &error))?;
         Ok(digests.finish())
@@ -234,6 +240,12 @@ impl Reader {
         let message = format!("the payload file `{}` is damaged near byte {offset}: {how}", self.path.display());
         code::DAMAGED.error(message)
     }
+}
+
+/// A whole chunk that the digests' threads are done with, or a new one: fresh pages cost more than writing to them.
+fn free_chunk(used: &mut Vec<Arc<Vec<u8>>>) -> Arc<Vec<u8>> {
+    let free = used.iter_mut().position(|chunk| Arc::get_mut(chunk).is_some());
+    free.map_or_else(|| Arc::new(vec![0; CHUNK_BYTES]), |free| used.swap_remove(free))
 }
 
 /// Fills `buffer` as far as the source goes.

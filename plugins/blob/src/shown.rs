@@ -65,7 +65,7 @@ impl Columns {
 pub fn rows(versions: Versions, grouper: Grouper, limit: Option<u64>, columns: Columns) -> BatchReader {
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let mut lines = lines(versions, grouper).take(limit);
-    let mut next = move || -> Option<Result<RecordBatch, ArrowError>> {
+    let next = move || -> Option<Result<RecordBatch, ArrowError>> {
         let (mut builder, mut rows) = (Builder::new(columns), 0);
         while rows < ROWS_MAX {
             match lines.next() {
@@ -77,7 +77,7 @@ pub fn rows(versions: Versions, grouper: Grouper, limit: Option<u64>, columns: C
         }
         (rows > 0).then(|| builder.finish())
     };
-    Box::new(RecordBatchIterator::new(std::iter::from_fn(move || next()), columns.schema()))
+    Box::new(RecordBatchIterator::new(std::iter::from_fn(next), columns.schema()))
 }
 
 fn lines(versions: Versions, mut grouper: Grouper) -> impl Iterator<Item = Result<Line>> + Send {

@@ -278,7 +278,7 @@ impl Index for SqlIndex<'_> {
         let batches = self.call.query(&sql, &values)?;
         Ok(Box::new(batches.flat_map(|batch| match batch {
             Ok(batch) => rows(&batch).map(version).collect::<Vec<_>>(),
-            Err(error) => vec![Err(error.into())],
+            Err(error) => vec![Err(error)],
         })))
     }
 
@@ -289,7 +289,7 @@ impl Index for SqlIndex<'_> {
         let batches = self.call.query(sql, &[])?;
         Ok(Box::new(batches.flat_map(move |batch| match batch {
             Ok(batch) => rows(&batch).map(payload).collect::<Vec<_>>(),
-            Err(error) => vec![Err(error.into())],
+            Err(error) => vec![Err(error)],
         })))
     }
 
