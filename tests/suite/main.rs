@@ -3,6 +3,7 @@
 mod abi_matrix;
 mod cli;
 mod connection;
+mod extensions;
 mod front_end;
 mod slt;
 mod tidy;

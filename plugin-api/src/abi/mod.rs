@@ -16,6 +16,8 @@ mod host;
 mod plugin;
 
 pub use abi_stable::StableAbi;
+/// Makes a vtable's reference of a vtable, for those who write one by hand.
+pub use abi_stable::prefix_type::PrefixTypeTrait;
 pub use abi_stable::library::{AbiHeaderRef, LibHeader, RootModuleResult};
 pub use abi_stable::std_types::{RErr, RNone, ROk, ROption, RResult, RSlice, RSome, RStr, RString, RVec};
 
