@@ -2,8 +2,8 @@
 //!
 //! `cargo bench -p kodiak --bench plugin`. Compare within one run: `builtin/*` against `plugin/*`.
 
-use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 use arrow::array::{Array, AsArray};
+use arrow::array::{ArrayRef, Int64Array, StringViewArray};
 use arrow::datatypes::{DataType, Int64Type};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kodiak::Database;

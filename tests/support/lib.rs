@@ -1,5 +1,6 @@
 //! What the tests of the whole program share: a sandbox to run it in. It refuses to touch the user's home or network.
 
+pub mod plugins;
 pub mod target;
 
 use std::ffi::{OsStr, OsString};

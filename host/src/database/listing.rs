@@ -103,10 +103,14 @@ fn dependencies(plugins: &Plugins, _: &Caller) -> Result<RecordBatch> {
     let view = plugins.view()?;
     let mut rows = Vec::new();
     for one in view.set() {
-        rows.extend(one.requires.iter().map(|(name, requirement)| (&one.name, name.clone(), requirement.to_string(), false)));
+        rows.extend(
+            one.requires.iter().map(|(name, requirement)| (&one.name, name.clone(), requirement.to_string(), false)),
+        );
         if let Some(installed) = view.artifact(&one.name) {
             let optional = &installed.manifest.optional_dependencies;
-            rows.extend(optional.iter().map(|(name, requirement)| (&one.name, name.clone(), requirement.to_string(), true)));
+            rows.extend(
+                optional.iter().map(|(name, requirement)| (&one.name, name.clone(), requirement.to_string(), true)),
+            );
         }
     }
     batch(vec![
@@ -132,4 +136,3 @@ fn stats(_: &Plugins, _: &Caller) -> Result<RecordBatch> {
         ("panics", count(|one| one.panics)),
     ])
 }
-

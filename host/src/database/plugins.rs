@@ -2,8 +2,8 @@
 //! written to. It decides nothing itself: `extensions` does.
 
 use super::Database;
-use super::listing::Listing;
 use super::functions::{PluginScalar, PluginTable};
+use super::listing::Listing;
 use super::services::{PluginSession, from_arrow, parameters};
 use crate::catalog::SYSTEM;
 use crate::error::{Error, Result, codes};

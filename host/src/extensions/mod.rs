@@ -274,13 +274,18 @@ pub(crate) fn outward(error: Error) -> PluginError {
     }
 }
 
+/// What every complaint of `data` begins with.
+const MALFORMED: &str = "malformed data: ";
+
 /// A plugin's error as the user gets it; one without a code of its own is named by its extension.
 pub(crate) fn inward(manifest: &Manifest, error: PluginError) -> Error {
     let mut inner = if error.code().is_empty() {
         Error::new(codes::EXTENSION_ERROR, format!("`{}`: {}", manifest.name(), error.text()))
     } else if error.code() == codes::BAD_DATA.code {
         let (name, version) = (manifest.name(), manifest.version());
-        Error::new(codes::BAD_DATA, format!("`{name}` {version} returned {}", error.text()))
+        // The plugin's own side of the boundary checks what its author returns, and says only what is wrong with it.
+        let problem = error.text().strip_prefix(MALFORMED).unwrap_or(error.text());
+        Error::new(codes::BAD_DATA, format!("`{name}` {version} returned {MALFORMED}{problem}"))
     } else {
         Error::foreign(error.code(), error.text())
     };
