@@ -109,7 +109,9 @@ fn argument_cost(given: &DataType, wanted: &DataType) -> Option<u32> {
     }
     match (given, wanted) {
         _ if is_text(given) && is_text(wanted) || is_binary(given) && is_binary(wanted) => Some(0),
-        _ if given.is_integer() && wanted.is_integer() => Some(1 + u32::from(wanted.primitive_width() < given.primitive_width())),
+        _ if given.is_integer() && wanted.is_integer() => {
+            Some(1 + u32::from(wanted.primitive_width() < given.primitive_width()))
+        }
         _ if is_exact(given) && wanted.is_floating() => Some(3),
         _ if given.is_floating() && wanted.is_floating() => Some(1),
         (DataType::Date32, DataType::Timestamp(..)) | (DataType::Timestamp(..), DataType::Timestamp(..)) => Some(2),
@@ -121,9 +123,7 @@ fn argument_cost(given: &DataType, wanted: &DataType) -> Option<u32> {
 }
 
 fn no_overload(name: &str, given: &[DataType], overloads: &[Vec<DataType>]) -> Error {
-    let shown = |types: &[DataType]| {
-        types.iter().map(crate::sql::type_name).collect::<Vec<_>>().join(", ")
-    };
+    let shown = |types: &[DataType]| types.iter().map(crate::sql::type_name).collect::<Vec<_>>().join(", ");
     let error = Error::new(codes::NO_FUNCTION, format!("`{name}` does not take ({})", shown(given)));
     overloads.iter().fold(error, |error, types| error.detail(format!("it takes: {name}({})", shown(types))))
 }

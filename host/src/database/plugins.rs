@@ -85,7 +85,9 @@ impl Plugins {
         }
         if uses.writes && !access.write {
             let text = format!("`{}` has no permission to change anything by SQL", access.extension);
-            return Err(Error::new(codes::PERMISSION, text).help("its manifest would have to ask for `sql = \"write\"`"));
+            return Err(
+                Error::new(codes::PERMISSION, text).help("its manifest would have to ask for `sql = \"write\"`")
+            );
         }
         let Some(allowed) = &access.schemas else { return Ok(()) };
         // Reading the host's own lists is everybody's.
@@ -146,7 +148,9 @@ impl claim::Extensions for Plugins {
                 .help(format!("kodiak ext install {owner}")));
         }
         view.grant(owner).map(drop).map_err(|error| {
-            error.detail(format!("`{schema}.{name}` belongs to `{owner}` and is dormant: it can be read, exported and dropped"))
+            error.detail(format!(
+                "`{schema}.{name}` belongs to `{owner}` and is dormant: it can be read, exported and dropped"
+            ))
         })
     }
 }

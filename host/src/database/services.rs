@@ -3,13 +3,13 @@
 
 use super::{Connection, Database};
 use crate::error::{Error, Result, codes};
-use crate::extensions::session::{Access, BatchReader, Session, TransactionStep};
 use crate::extensions::outward;
+use crate::extensions::session::{Access, BatchReader, Session, TransactionStep};
 use crate::sql::{Caller, Value};
 use crate::storage::Savepoint;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchIterator, RecordBatchOptions};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int64Type, Float64Type, Schema, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -110,14 +110,18 @@ impl Session for PluginSession {
             },
             TransactionStep::RollbackTo => match self.take_mark(savepoint)? {
                 Mark::Begun => self.connection.rollback(),
-                Mark::Savepoint(mark) => self.connection.0.with_transaction(|transaction| transaction.rollback_to(&mark)),
+                Mark::Savepoint(mark) => {
+                    self.connection.0.with_transaction(|transaction| transaction.rollback_to(&mark))
+                }
             },
         }
     }
 
     fn kv_get(&self, extension: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let key = state_key(extension, key);
-        self.connection.0.with_transaction(|transaction| Ok(transaction.snapshot().get(&key).map(|bytes| bytes.to_vec())))
+        self.connection
+            .0
+            .with_transaction(|transaction| Ok(transaction.snapshot().get(&key).map(|bytes| bytes.to_vec())))
     }
 
     fn kv_set(&self, extension: &str, key: &[u8], value: Option<&[u8]>) -> Result<()> {
@@ -218,7 +222,9 @@ fn value(array: &ArrayRef) -> Result<Value> {
         }
         other => {
             let text = format!("a parameter of type {other}");
-            return Err(Error::new(codes::UNSUPPORTED, format!("{text}: not supported")).help("pass it as text and CAST it"));
+            return Err(
+                Error::new(codes::UNSUPPORTED, format!("{text}: not supported")).help("pass it as text and CAST it")
+            );
         }
     })
 }

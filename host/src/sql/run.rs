@@ -4,7 +4,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -33,7 +32,12 @@ pub(crate) struct Batches {
 }
 
 /// Starts a plan. Dropping the batches ends it.
-pub(crate) fn start(plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>, token: &Token, nested: bool) -> Result<Batches> {
+pub(crate) fn start(
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+    token: &Token,
+    nested: bool,
+) -> Result<Batches> {
     let (sender, receiver) = channel(WAITING_MAX);
     let schema = plan.schema();
     let drive = drive(plan, task, sender, token.clone());
@@ -53,39 +57,30 @@ pub(crate) fn wait<T>(future: impl Future<Output = Result<T, DataFusionError>>) 
     outcome.map_err(|payload| fault::panicked(payload.as_ref()))?.map_err(|error| fault::fold(&error))
 }
 
-/// Waits on this thread. Planning evaluates constant calls of functions, and an extension's function may run SQL, which
-/// is planned in turn: so this may stand inside itself, which the executor of `futures` refuses.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let signal = Arc::new(Signal { thread: std::thread::current(), woken: AtomicBool::new(false) });
-    let waker = Waker::from(Arc::clone(&signal));
-    let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-        // A wait further in may take the thread's token that was meant for this one; the flag stays.
-        while !signal.woken.swap(false, Ordering::Acquire) {
-            std::thread::park();
-        }
-    }
-}
-
-struct Signal {
-    thread: Thread,
-    woken: AtomicBool,
-}
-
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.woken.store(true, Ordering::Release);
-        self.thread.unpark();
-    }
-}
-
 /// Runs what may panic inside the engine, and turns the panic into an error.
 pub(crate) fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(fault::panicked(payload.as_ref())))
+}
+
+/// Polls on this thread until the future is done. The ready-made executors refuse to run inside one another, but whoever
+/// embeds Kodiak may well call it from a task of some executor.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            // A stray unpark only makes another poll.
+            Poll::Pending => std::thread::park(),
+        }
+    }
 }
 
 fn shared() -> Result<&'static Runtime> {
@@ -98,7 +93,12 @@ fn no_thread(error: std::io::Error) -> Error {
     Error::new(codes::INTERNAL, format!("no thread for a nested statement: {error}"))
 }
 
-async fn drive(plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>, sender: Sender<Result<RecordBatch>>, token: Token) {
+async fn drive(
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+    sender: Sender<Result<RecordBatch>>,
+    token: Token,
+) {
     let work = async {
         let mut stream = execute_stream(plan, task)?;
         while let Some(batch) = stream.next().await {
@@ -131,7 +131,8 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Not counted against the task that may stand around this: a budget that is used up would wait for ever.
+        // A nested statement waits on a worker of the shared runtime, whose task has a budget for cooperation; once that
+        // is spent, a constrained wait would never be ready again.
         let item = block_on(unconstrained(self.receiver.as_mut()?.recv()));
         if !matches!(item, Some(Ok(_))) {
             self.receiver = None;

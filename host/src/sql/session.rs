@@ -134,7 +134,8 @@ impl Session {
         let implicit = open.is_none();
         let unit = open.map_or_else(|| Unit::begin(&self.engine.store), Ok)?;
         // Inside another statement a failure must leave that statement whole.
-        let savepoint = self.inside.as_ref().map(|_| unit.with(|transaction| Ok(transaction.savepoint()))).transpose()?;
+        let savepoint =
+            self.inside.as_ref().map(|_| unit.with(|transaction| Ok(transaction.savepoint()))).transpose()?;
         let finish = Finish { session: Arc::clone(self), unit: unit.clone(), implicit, savepoint };
         let outcome = Scope::new(self, unit, owner).and_then(|scope| run::guard(|| work(&Arc::new(scope))));
         match outcome {

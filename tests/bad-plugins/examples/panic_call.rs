@@ -15,7 +15,9 @@ impl Plugin for PanicCall {
     fn register(r: &mut Registrar<Self>) {
         r.command(|_, _, _: Arguments| panic!("in the command"));
         r.statement("PANIC NOW", |_, _, _| panic!("in the statement"));
-        r.scalar("panic_call", Signature::<(Text,), Text>::immutable(), |(text,)| -> String { panic!("in the function: {text}") });
+        r.scalar("panic_call", Signature::<(Text,), Text>::immutable(), |(text,)| -> String {
+            panic!("in the function: {text}")
+        });
         r.table("panic_table", |_, _, _| {
             let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
             let reader = schema.clone();

@@ -104,7 +104,7 @@ fn usage_errors_exit_2_and_leave_stdout_alone() {
     assert_snapshot!(sandbox.run(["quickstart", "--scale-factor", "0"]), @"
     exit 2
     --- stderr
-    error[KDK-0002]: invalid value `0` for `--scale-factor <N>`: not between 0.001 and 1000
+    error[KDK-0002]: invalid value `0` for `--scale-factor <N>`: not between 0.01 and 1000
     help: kodiak --help
     ");
     assert_snapshot!(sandbox.run(["sql", "--protocol", "jsonl", "-c", "SELECT 1"]), @"

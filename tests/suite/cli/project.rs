@@ -34,7 +34,10 @@ fn the_option_wins_over_the_variable_and_that_over_the_project() {
 fn init_makes_a_project_once() {
     let sandbox = sandbox();
     assert_eq!(sandbox.run(["init", "shop", "--quiet"]).to_string(), "exit 0\n");
-    assert_eq!(std::fs::read_to_string(sandbox.path("shop/kodiak.toml")).unwrap(), "[project]\ndatabase = \"shop.kdb\"\n");
+    assert_eq!(
+        std::fs::read_to_string(sandbox.path("shop/kodiak.toml")).unwrap(),
+        "[project]\ndatabase = \"shop.kdb\"\n"
+    );
     assert!(sandbox.path("shop/shop.kdb").is_dir());
     assert_snapshot!(sandbox.run(["init", "shop"]), @"
     exit 1
@@ -72,7 +75,10 @@ fn db_looks_after_a_database() {
     --- stderr
     `d.kdb` is sound
     ");
-    assert_eq!(sandbox.run(["db", "check", "--db", "d.kdb", "--format", "json"]).to_string(), "exit 0\n--- stdout\n[]\n");
+    assert_eq!(
+        sandbox.run(["db", "check", "--db", "d.kdb", "--format", "json"]).to_string(),
+        "exit 0\n--- stdout\n[]\n"
+    );
     assert_eq!(sandbox.run(["db", "checkpoint", "--db", "d.kdb"]).code, Some(0));
     assert_eq!(sandbox.sql("d.kdb", "SELECT sum(a) AS s FROM t"), "s\n3\n");
 }

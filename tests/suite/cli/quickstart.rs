@@ -15,7 +15,8 @@ fn quickstart_loads_tpch_and_finds_it_again() {
     let again = sandbox.run(["quickstart", "--scale-factor", "0.01"]);
     assert_eq!(again.code, Some(0), "{again}");
     assert_eq!(again.stdout().matches(" rows found in ").count(), 8, "{again}");
-    let leftovers: Vec<_> = std::fs::read_dir(sandbox.path("kodiak-quickstart")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let leftovers: Vec<_> =
+        std::fs::read_dir(sandbox.path("kodiak-quickstart")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(leftovers.len(), 2, "{leftovers:?}");
 }
 
@@ -27,5 +28,8 @@ fn quickstart_does_not_take_damaged_data_for_its_own() {
     sandbox.sql("tour/tour.kdb", "DELETE FROM region WHERE r_regionkey = 0; DROP TABLE supplier");
     let again = sandbox.run(args);
     assert_eq!(again.code, Some(0), "{again}");
-    assert!(again.stdout().contains("5 rows replaced in ") && again.stdout().contains("100 rows loaded in "), "{again}");
+    assert!(
+        again.stdout().contains("5 rows replaced in ") && again.stdout().contains("100 rows loaded in "),
+        "{again}"
+    );
 }

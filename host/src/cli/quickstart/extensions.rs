@@ -68,7 +68,10 @@ fn gate(tour: &Tour<'_>, manager: &Manager<'_>) -> Result<()> {
 fn install(tour: &Tour<'_>, manager: &Manager<'_>, names: &[String]) -> Result<()> {
     let plan = manager.plan_install(names)?;
     for step in &plan.steps {
-        tour.say(&format!("  kodiak ext install {}        builds it from source, the first time takes a while", step.name));
+        tour.say(&format!(
+            "  kodiak ext install {}        builds it from source, the first time takes a while",
+            step.name
+        ));
         tour.say(&format!("    {}", step.summary));
         tour.say(&format!("    brings {} commands, statements and functions", step.claims.len()));
         tour.say(&format!("    is allowed to {}", step.permissions.join("; ")));

@@ -96,11 +96,8 @@ impl Table {
 
     /// The statement that makes the table.
     pub(super) fn definition(&self, schema: &Schema) -> String {
-        let mut lines: Vec<String> = schema
-            .fields()
-            .iter()
-            .map(|field| format!("  {} {} NOT NULL", field.name(), sql_name(field)))
-            .collect();
+        let mut lines: Vec<String> =
+            schema.fields().iter().map(|field| format!("  {} {} NOT NULL", field.name(), sql_name(field))).collect();
         lines.push(format!("  PRIMARY KEY ({})", self.key.join(", ")));
         format!("CREATE TABLE {} (\n{}\n)", self.name, lines.join(",\n"))
     }
