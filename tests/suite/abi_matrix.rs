@@ -170,7 +170,7 @@ fn plugins_load_where_the_abi_promises_it_and_nowhere_else() {
             matrix += &format!("{} host, {} plugin: {line}\n", variant.name, plugin.name);
         }
     }
-    insta::assert_snapshot!(matrix, @r"
+    insta::assert_snapshot!(matrix, @"
     released host, released plugin: loads 1.0
     released host, appended plugin: loads 1.1
     released host, changed plugin: layout root.activate.vt.command.exit_code: expected type u32, found u64
@@ -178,8 +178,8 @@ fn plugins_load_where_the_abi_promises_it_and_nowhere_else() {
     released host, next_major plugin: version 2.0
     appended host, released plugin: loads 1.0
     appended host, appended plugin: loads 1.1
-    appended host, changed plugin: layout root.activate.vt.command.exit_code: expected type u32, found u64
-    appended host, reordered plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `rows`, found `constant`
+    appended host, changed plugin: layout root.activate.vt.command.exit_code: expected type u64, found u32
+    appended host, reordered plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `constant`, found `rows`
     appended host, next_major plugin: version 2.0
     changed host, released plugin: layout root.activate.vt.command.exit_code: expected type u64, found u32
     changed host, appended plugin: layout root.activate.vt.command.exit_code: expected type u64, found u32

@@ -22,6 +22,8 @@ pub(super) struct Statements<R> {
     start: usize,
     /// From where on no `;` has been looked for.
     unseen: usize,
+    /// The last line of the last statement that brought a secret.
+    secret_line: u64,
     ended: bool,
 }
 
@@ -29,8 +31,10 @@ pub(super) struct Statements<R> {
 pub(super) struct Statement {
     /// Its text, with its `;`.
     pub text: String,
-    /// What stands before it on its first line.
-    before: String,
+    /// What stands before it on its first line; none if that may be a part of a secret.
+    before: Option<String>,
+    /// Characters before it on its first line.
+    indent: u64,
     line: u64,
 }
 
@@ -38,8 +42,13 @@ impl Statement {
     /// Moves a place from the statement to the input it was cut from.
     pub(super) fn relocate(&self, place: Place) -> Place {
         let first = place.line == 1;
-        let column = if first { self.before.chars().count() as u64 } else { 0 } + place.column;
-        let text = if first { format!("{}{}", self.before, place.text) } else { place.text };
+        let column = if first { self.indent } else { 0 } + place.column;
+        let text = match &self.before {
+            // No text means that it must not be shown.
+            Some(before) if first && !place.text.is_empty() => format!("{before}{}", place.text),
+            None if first => String::new(),
+            _ => place.text,
+        };
         Place { line: place.line + self.line - 1, column, text, ..place }
     }
 }
@@ -47,7 +56,16 @@ impl Statement {
 impl<R: Read> Statements<R> {
     /// Nothing is read before the first statement is asked for.
     pub(super) fn new(input: R) -> Self {
-        Self { input, partial: Vec::new(), text: String::new(), line: 1, start: 0, unseen: 0, ended: false }
+        Self {
+            input,
+            partial: Vec::new(),
+            text: String::new(),
+            line: 1,
+            start: 0,
+            unseen: 0,
+            secret_line: 0,
+            ended: false,
+        }
     }
 
     /// The next statement that is not blank; waits for input as long as none is complete.
@@ -83,12 +101,17 @@ impl<R: Read> Statements<R> {
         let (blank, end) = (piece.is_blank(), self.start + piece.length);
         let statement = (!blank).then(|| Statement {
             text: self.text[self.start..end].to_owned(),
-            before: self.text[..self.start].to_owned(),
+            before: (self.secret_line != self.line).then(|| self.text[..self.start].to_owned()),
+            indent: self.text[..self.start].chars().count() as u64,
             line: self.line,
         });
+        let holds_secret = split::holds_secret(piece.text);
         // Whole lines before the next statement are done with.
         let line_start = self.text[..end].rfind('\n').map_or(0, |at| at + 1);
         self.line += self.text[..line_start].bytes().filter(|byte| *byte == b'\n').count() as u64;
+        if holds_secret {
+            self.secret_line = self.line;
+        }
         self.text.drain(..line_start);
         self.start = end - line_start;
         self.unseen = self.start;
@@ -173,6 +196,14 @@ mod tests {
         assert_eq!(place(&c, 2, 1, "d;"), (4, 1, "d;".into()));
         let e = statements.next().unwrap().unwrap();
         assert_eq!(place(&e, 1, 1, "e"), (4, 4, "d;;e".into()));
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_with_the_statement_behind_it() {
+        let mut statements = read(&[b"CREATE SECRET s (VALUE\n'top'); a;\nb"]);
+        let (_, a, b) = (statements.next().unwrap(), statements.next().unwrap(), statements.next().unwrap());
+        assert_eq!(place(&a.unwrap(), 1, 2, " a"), (2, 10, String::new()));
+        assert_eq!(place(&b.unwrap(), 2, 1, "b"), (3, 1, "b".into()));
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! A database as the keeper of its own set of extensions and of what they own.
 
 use super::plugins::SET_KEY;
-use super::services::{object_key, state_key};
+use super::services::{OBJECTS, state_key};
 use super::{Connection, Database};
 use crate::catalog::{Catalog, Relation};
 use crate::error::{Error, Result, codes};
 use crate::extensions::manage::{Fate, Keeper};
 use crate::extensions::parse_set;
-use crate::storage::Transaction;
 use kodiak_registry::lock::EnabledSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,8 +40,9 @@ impl Keeper for Database {
     }
 
     fn objects(&self, extension: &str) -> Result<Vec<(String, String)>> {
-        let transaction = self.store().begin()?;
-        self.owned(&transaction, extension)
+        let catalog = Catalog::new(self.store().begin()?.snapshot(), Arc::clone(&self.engine.cache));
+        let all = owned(&catalog)?.into_iter().filter(|object| object.extension == extension);
+        Ok(all.map(|object| (object.kind, object.name)).collect())
     }
 
     fn release(&self, extension: &str, fate: Fate) -> Result<()> {
@@ -62,27 +62,30 @@ impl Keeper for Database {
     }
 }
 
-impl Database {
-    /// Objects of an extension, as `(kind, name)`: what it registered, then its relations.
-    fn owned(&self, transaction: &Transaction, extension: &str) -> Result<Vec<(String, String)>> {
-        let snapshot = transaction.snapshot();
-        let prefix = object_key(extension, "", "");
-        let prefix = &prefix[..prefix.len() - 1];
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let mut all: Vec<(String, String)> = Vec::new();
-        for (key, _) in snapshot.scan(prefix) {
-            let mut parts = key[prefix.len()..].splitn(2, |byte| *byte == 0);
-            all.push((text(parts.next().unwrap_or_default()), text(parts.next().unwrap_or_default())));
-        }
-        let catalog = Catalog::new(snapshot, Arc::clone(&self.engine.cache));
-        for relation in catalog.all_relations()? {
-            if relation.owner() == Some(extension) {
-                let (schema, name) = relation.name();
-                all.push((relation.noun().to_owned(), format!("{schema}.{name}")));
-            }
-        }
-        Ok(all)
+/// Something that belongs to an extension.
+pub(super) struct Owned {
+    pub extension: String,
+    pub kind: String,
+    pub name: String,
+}
+
+/// Everything that belongs to extensions: what they registered, then their tables and views.
+pub(super) fn owned(catalog: &Catalog) -> Result<Vec<Owned>> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut all = Vec::new();
+    for (key, _) in catalog.snapshot().scan(OBJECTS) {
+        let mut parts = key[OBJECTS.len()..].splitn(3, |byte| *byte == 0);
+        let mut next = || text(parts.next().unwrap_or_default());
+        all.push(Owned { extension: next(), kind: next(), name: next() });
     }
+    for relation in catalog.all_relations()? {
+        if let Some(extension) = relation.owner() {
+            let (schema, name) = relation.name();
+            let name = if schema == crate::catalog::MAIN { name.to_owned() } else { format!("{schema}.{name}") };
+            all.push(Owned { extension: extension.to_owned(), kind: relation.noun().to_owned(), name });
+        }
+    }
+    Ok(all)
 }
 
 fn release(database: &Database, connection: &Connection, extension: &str, fate: Fate) -> Result<()> {
@@ -117,8 +120,7 @@ fn release(database: &Database, connection: &Connection, extension: &str, fate: 
                 }
             }
         }
-        let objects = object_key(extension, "", "");
-        for (key, _) in snapshot.scan(&objects[..objects.len() - 1]) {
+        for (key, _) in snapshot.scan(&[OBJECTS, extension.as_bytes(), b"\0"].concat()) {
             transaction.remove(&key)?;
         }
         if fate == Fate::Dropped {

@@ -2,8 +2,10 @@
 //! written to. It decides nothing itself: `extensions` does.
 
 use super::Database;
+use super::listing::Listing;
 use super::functions::{PluginScalar, PluginTable};
 use super::services::{PluginSession, from_arrow, parameters};
+use crate::catalog::SYSTEM;
 use crate::error::{Error, Result, codes};
 use crate::extensions::session::Access;
 use crate::extensions::{Caller as ExtensionCaller, Extensions, Grant, Home, Instance, StatementToken, View};
@@ -132,6 +134,11 @@ impl claim::Extensions for Plugins {
     fn table(&self, name: &str) -> Result<Option<Arc<dyn TableFunction>>> {
         let found = self.function(name)?;
         Ok(found.map(|grant| Arc::new(PluginTable::new(self.clone(), grant, name)) as Arc<dyn TableFunction>))
+    }
+
+    fn relation(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableFunction>>> {
+        let listing = (schema == SYSTEM).then(|| Listing::of(self, name)).flatten();
+        Ok(listing.map(|listing| Arc::new(listing) as Arc<dyn TableFunction>))
     }
 
     fn functions(&self) -> Vec<(String, &'static str, String)> {

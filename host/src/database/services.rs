@@ -174,9 +174,12 @@ pub(super) fn state_key(extension: &str, key: &[u8]) -> Vec<u8> {
     [b"extensions/state/", extension.as_bytes(), b"\0", key].concat()
 }
 
+/// Where objects that extensions keep are listed.
+pub(super) const OBJECTS: &[u8] = b"extensions/object/";
+
 /// An object that an extension keeps.
 pub(super) fn object_key(extension: &str, kind: &str, name: &str) -> Vec<u8> {
-    [b"extensions/object/", extension.as_bytes(), b"\0", kind.as_bytes(), b"\0", name.as_bytes()].concat()
+    [OBJECTS, extension.as_bytes(), b"\0", kind.as_bytes(), b"\0", name.as_bytes()].concat()
 }
 
 fn quote(name: &str) -> String {

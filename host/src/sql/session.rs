@@ -20,6 +20,7 @@ use super::token::Token;
 use super::unit::Unit;
 use super::value::Value;
 use super::{dispatch, fault, run, split, transaction};
+use crate::catalog::Catalog;
 use crate::error::{Error, Place, Result, codes};
 use crate::storage::{Savepoint, Transaction};
 
@@ -240,6 +241,11 @@ impl Caller {
     /// The open database.
     pub(crate) fn engine(&self) -> Arc<Engine> {
         Arc::clone(&self.engine)
+    }
+
+    /// The catalog as the caller's transaction sees it.
+    pub(crate) fn catalog(&self) -> Result<Catalog> {
+        Ok(Catalog::new(self.unit.snapshot()?, Arc::clone(&self.engine.cache)))
     }
 
     /// What ends the statement early.

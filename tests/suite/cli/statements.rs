@@ -146,3 +146,29 @@ fn timing_is_one_json_line_a_statement() {
     assert_eq!(counts, [(Some(1), Some(0)), (Some(2), Some(2)), (Some(3), Some(2))]);
     assert!(lines.iter().all(|line| line["ms"].as_f64() > Some(0.0)), "{run}");
 }
+
+/// The value of a secret used to stand in the line above the caret.
+#[test]
+fn errors_never_repeat_a_secret() {
+    let sandbox = sandbox();
+    let texts = [
+        "CREATE SECRET s (TYPE generic, VALUE 'hush-hush)",
+        "ALTER SECRET s\n(VALUE 'hush-hush' 'twice')",
+        "CREATE OR REPLACE SECRET s (VALUE 'hush-hush'",
+        "SELECT nope; CREATE SECRET s (VALUE 'hush-hush')",
+        "SELECT 1; SELECT nope; CREATE SECRET s (VALUE 'hush-hush'",
+    ];
+    for text in texts {
+        sandbox.write("s.sql", text);
+        let runs = [
+            sandbox.run(["sql", "-c", text]),
+            sandbox.run(["sql", "-f", "s.sql"]),
+            sandbox.kodiak(["sql"]).stdin(text).run(),
+            sandbox.kodiak(["sql", "--protocol", "jsonl"]).stdin(serde_json::json!({"sql": text}).to_string()).run(),
+        ];
+        for run in runs {
+            let all = format!("{}{}", run.stdout(), run.stderr);
+            assert!(all.contains("KDK-") && !all.contains("hush") && !all.contains("twice"), "{text}\n{run}");
+        }
+    }
+}

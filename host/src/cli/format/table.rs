@@ -6,14 +6,16 @@ use std::fmt::Write;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, presets};
+use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Row, presets};
 
 use super::cell::{Column, is_number};
 use super::{Screen, Sink};
 use crate::error::Result;
 
+/// Results of at most so many rows are read value by value: then texts wrap. In longer ones a row is a line.
+const WRAPPED_ROWS_MAX: usize = 5;
 /// Characters of one value shown on a terminal; longer ones end in an ellipsis.
-const CELL_CHARS_MAX: usize = 200;
+const CELL_CHARS_MAX: usize = 2000;
 /// A column narrower than this, borders included, is not worth showing: then the middle columns go.
 const COLUMN_WIDTH_MIN: usize = 9;
 const ELLIPSIS: &str = "…";
@@ -84,7 +86,7 @@ impl Sink for Table {
         let Some(schema) = self.schema.take() else { return Ok(()) };
         let shown = Shown::new(schema.fields().len(), self.screen.width);
         let mut table = comfy_table::Table::new();
-        table.load_preset(presets::UTF8_FULL_CONDENSED);
+        table.load_preset(presets::UTF8_FULL_CONDENSED).set_truncation_indicator(ELLIPSIS);
         match self.screen.width {
             Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
             None => table.set_content_arrangement(ContentArrangement::Disabled),
@@ -129,9 +131,9 @@ impl Table {
             .zip(schema.fields())
             .map(|(array, field)| Column::new(array, field))
             .collect::<Result<Vec<_>>>()?;
-        let mut text = String::new();
+        let (mut text, wrap) = (String::new(), self.screen.width.is_none() || self.rows <= WRAPPED_ROWS_MAX);
         for row in from..batch.num_rows() {
-            let mut cells = Vec::with_capacity(columns.len());
+            let (mut cells, mut lines) = (Vec::with_capacity(columns.len()), 1);
             for index in shown.columns() {
                 cells.push(match index {
                     None => Cell::new(ELLIPSIS),
@@ -139,12 +141,17 @@ impl Table {
                     Some(index) => {
                         text.clear();
                         columns[index].write(row, &mut text)?;
-                        let text = printable(&text, self.screen.width.map(|_| CELL_CHARS_MAX));
+                        let text = printable(text.trim_end_matches('\n'), self.screen.width.map(|_| CELL_CHARS_MAX));
+                        lines = lines.max(text.matches('\n').count() + 1);
                         self.aligned(&text, &schema, index)
                     }
                 });
             }
-            table.add_row(cells);
+            let mut row = Row::from(cells);
+            if !wrap {
+                row.max_height(lines);
+            }
+            table.add_row(row);
         }
         Ok(())
     }
@@ -203,6 +210,7 @@ fn footer(rows: usize, cut: usize, shown: &Shown) -> String {
 }
 
 /// The text without anything that moves a cursor: a value must not be able to repaint the terminal or break the frame.
+/// Line breaks stay, because the frame goes around them.
 fn printable(text: &str, chars_max: Option<usize>) -> String {
     let max = chars_max.unwrap_or(usize::MAX);
     let mut result = String::with_capacity(text.len().min(max));
@@ -212,10 +220,9 @@ fn printable(text: &str, chars_max: Option<usize>) -> String {
             break;
         }
         match character {
-            '\n' => result.push_str("\\n"),
             '\r' => result.push_str("\\r"),
             '\t' => result.push_str("\\t"),
-            control if control.is_control() => {
+            control if control.is_control() && control != '\n' => {
                 let _ = write!(result, "\\u{{{:x}}}", u32::from(control));
             }
             other => result.push(other),

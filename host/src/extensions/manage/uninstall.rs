@@ -63,6 +63,9 @@ impl Manager<'_> {
     pub fn uninstall(&self, plan: &UninstallPlan, fate: Fate) -> Result<()> {
         for enabled in &plan.extensions {
             self.keeper.release(&enabled.name, fate)?;
+            if fate == Fate::Dropped {
+                self.remove_files(enabled)?;
+            }
         }
         self.update(|set| {
             for enabled in &plan.extensions {
@@ -70,6 +73,20 @@ impl Manager<'_> {
             }
             Ok(())
         })
+    }
+}
+
+impl Manager<'_> {
+    /// Files go after the rows that name them; until then a failure leaves both.
+    fn remove_files(&self, enabled: &Enabled) -> Result<()> {
+        let Some(database) = self.keeper.directory() else { return Ok(()) };
+        let installed = self.home.store()?.get(enabled.sha256).ok().flatten();
+        let default = || format!("extensions/{}", enabled.name);
+        let folder = database.join(installed.map_or_else(default, |one| one.manifest.data_directory()));
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &folder, &error)),
+            _ => Ok(()),
+        }
     }
 }
 
