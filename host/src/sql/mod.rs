@@ -13,6 +13,7 @@ mod extension;
 mod fault;
 mod file;
 mod functions;
+mod interrupt;
 mod names;
 mod nearest;
 mod outcome;
