@@ -112,6 +112,40 @@ impl SqlType {
         }
     }
 
+    /// Whether a value of another type may be stored in a column of this one without the user asking for a cast.
+    pub fn takes(&self, other: &Self) -> bool {
+        if self == other || *other == Self::Text || *self == Self::Text {
+            return true;
+        }
+        match (self, other) {
+            (Self::List(to), Self::List(from)) => to.takes(from),
+            (Self::Struct(to), Self::Struct(from)) => {
+                to.len() == from.len() && to.iter().zip(from).all(|((_, to), (_, from))| to.takes(from))
+            }
+            (to, from) if to.is_number() && from.is_number() => true,
+            (Self::Date | Self::Timestamp | Self::TimestampTz, Self::Date | Self::Timestamp | Self::TimestampTz) => true,
+            (Self::Time, Self::Timestamp | Self::TimestampTz) => true,
+            _ => false,
+        }
+    }
+
+    fn is_number(&self) -> bool {
+        matches!(
+            self,
+            Self::TinyInt
+                | Self::SmallInt
+                | Self::Integer
+                | Self::BigInt
+                | Self::UTinyInt
+                | Self::USmallInt
+                | Self::UInteger
+                | Self::UBigInt
+                | Self::Decimal(..)
+                | Self::Real
+                | Self::Double
+        )
+    }
+
     /// The type that holds every value of an Arrow type, if there is one.
     pub fn of(arrow: &DataType) -> Option<Self> {
         Some(match arrow {

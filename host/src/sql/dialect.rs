@@ -65,7 +65,7 @@ impl Dialect for Kodiak {
     yes! {
         allow_extract_custom allow_extract_single_quotes supports_unicode_string_literal supports_filter_during_aggregation
         supports_group_by_expr supports_create_index_with_clause supports_explain_with_utility_options
-        supports_bitwise_shift_operators supports_named_fn_args_with_expr_name supports_named_fn_args_with_colon_operator
+        supports_bitwise_shift_operators
         supports_nested_comments supports_string_escape_constant supports_numeric_literal_underscores
         supports_array_typedef_with_brackets supports_alter_column_type_using supports_notnull_operator
         supports_interval_options supports_insert_table_alias supports_create_table_like_parenthesized
@@ -74,7 +74,7 @@ impl Dialect for Kodiak {
         supports_named_fn_args_with_eq_operator supports_dictionary_syntax support_map_literal_syntax
         supports_from_first_select supports_order_by_all supports_select_wildcard_exclude supports_select_wildcard_replace
         supports_window_function_null_treatment_arg supports_window_clause_named_window_reference
-        supports_within_after_array_aggregation supports_in_empty_list supports_dollar_placeholder
+        supports_within_after_array_aggregation supports_in_empty_list
         supports_boolean_literals supports_start_transaction_modifier
     }
 }

@@ -14,6 +14,7 @@ mod fault;
 mod file;
 mod functions;
 mod inspect;
+mod interrupt;
 mod names;
 mod nearest;
 mod outcome;

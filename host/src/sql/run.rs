@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::unconstrained;
 
 use super::fault;
+use super::interrupt::{Stop, interruptible};
 use super::token::Token;
 use crate::error::{Error, Result, codes};
 
@@ -29,6 +31,8 @@ const WAITING_MAX: usize = 2;
 pub(crate) struct Batches {
     schema: SchemaRef,
     receiver: Option<Receiver<Result<RecordBatch>>>,
+    token: Token,
+    stop: Stop,
 }
 
 /// Starts a plan. Dropping the batches ends it.
@@ -40,6 +44,8 @@ pub(crate) fn start(
 ) -> Result<Batches> {
     let (sender, receiver) = channel(WAITING_MAX);
     let schema = plan.schema();
+    let stop = Stop::new(token);
+    let plan = interruptible(plan, &stop).map_err(|error| fault::fold(&error))?;
     let drive = drive(plan, task, sender, token.clone());
     if nested || Handle::try_current().is_ok() {
         let runtime = Builder::new_current_thread().enable_time().build().map_err(no_thread)?;
@@ -48,7 +54,7 @@ pub(crate) fn start(
     } else {
         shared()?.spawn(drive);
     }
-    Ok(Batches { schema, receiver: Some(receiver) })
+    Ok(Batches { schema, receiver: Some(receiver), token: token.clone(), stop })
 }
 
 /// Waits for something that needs no runtime, such as planning, and turns a panic into an error.
@@ -65,6 +71,12 @@ pub(crate) fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 /// Polls on this thread until the future is done. The ready-made executors refuse to run inside one another, but whoever
 /// embeds Kodiak may well call it from a task of some executor.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_here(None, |context| future.as_mut().poll(context)).expect("without a deadline it waits for the future")
+}
+
+/// Polls on this thread until something is ready, or the deadline has passed.
+fn poll_here<T>(deadline: Option<Instant>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -73,12 +85,15 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(value) => return value,
-            // A stray unpark only makes another poll.
-            Poll::Pending => std::thread::park(),
+        if let Poll::Ready(value) = poll(&mut context) {
+            return Some(value);
+        }
+        // A stray unpark only makes another poll.
+        match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            None => std::thread::park(),
+            Some(left) if left.is_zero() => return None,
+            Some(left) => std::thread::park_timeout(left),
         }
     }
 }
@@ -116,6 +131,8 @@ async fn drive(
             Err(payload) => fault::panicked(payload.as_ref()),
         },
         error = token.ended() => error,
+        // Rows that nobody reads are not made; a plan that has none to send would not find out otherwise.
+        () = sender.closed() => return,
     };
     // Nobody is left to tell when the reader has gone.
     let _ = sender.send(Err(error)).await;
@@ -130,13 +147,32 @@ impl Batches {
 impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
+    /// Waits here for the end of the statement too: the workers may be too busy to notice it.
     fn next(&mut self) -> Option<Self::Item> {
+        let mut receiver = self.receiver.take()?;
         // A nested statement waits on a worker of the shared runtime, whose task has a budget for cooperation; once that
         // is spent, a constrained wait would never be ready again.
-        let item = block_on(unconstrained(self.receiver.as_mut()?.recv()));
-        if !matches!(item, Some(Ok(_))) {
-            self.receiver = None;
+        let item = {
+            let mut next = pin!(unconstrained(receiver.recv()));
+            let mut cancelled = pin!(unconstrained(self.token.cancelled()));
+            poll_here(self.token.deadline(), |context| match next.as_mut().poll(context) {
+                Poll::Ready(item) => Poll::Ready(Some(item)),
+                Poll::Pending => cancelled.as_mut().poll(context).map(|()| None),
+            })
+        };
+        let item = match item.flatten() {
+            Some(item) => item,
+            None => self.token.check().err().map(Err),
+        };
+        if matches!(item, Some(Ok(_))) {
+            self.receiver = Some(receiver);
         }
         item
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.stop.abandon();
     }
 }

@@ -45,17 +45,24 @@ impl Token {
         }
     }
 
+    /// When the statement ends by itself.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline.map(|(at, _)| at)
+    }
+
+    /// Waits for a cancellation alone; needs no runtime.
+    pub(crate) async fn cancelled(&self) {
+        let mut receiver = self.cancelled.subscribe();
+        // The sender lives in `self`, so waiting cannot fail before it is told.
+        let _ = receiver.wait_for(|cancelled| *cancelled).await;
+    }
+
     /// Waits until the statement should end, and says why.
     pub(crate) async fn ended(&self) -> Error {
-        let mut receiver = self.cancelled.subscribe();
-        let cancelled = async {
-            // The sender lives in `self`, so waiting cannot fail before it is told.
-            let _ = receiver.wait_for(|cancelled| *cancelled).await;
-        };
         match self.deadline {
-            None => cancelled.await,
+            None => self.cancelled().await,
             Some((at, timeout)) => tokio::select! {
-                () = cancelled => {}
+                () = self.cancelled() => {}
                 () = tokio::time::sleep_until(at.into()) => return timed_out(timeout),
             },
         }

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use arrow::compute::can_cast_types;
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Expr as SqlExpr, Ident, IndexColumn, TableConstraint};
 
-use crate::catalog::{Check, Column, Key, Table};
+use crate::catalog::{Check, Column, Key, SqlType, Table};
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::Binder;
 use crate::sql::fault::fold;
@@ -135,7 +134,7 @@ pub(super) fn check_default(scope: &Arc<Scope>, column: &Column, expr: &SqlExpr)
 }
 
 fn fits(given: &DataType, column: &Column) -> Result<()> {
-    if can_cast_types(given, &column.kind.arrow()) {
+    if given.is_null() || SqlType::of(given).is_some_and(|given| column.kind.takes(&given)) {
         return Ok(());
     }
     Err(Error::new(codes::TYPE, format!("the default of column `{}` is not of type {}", column.name, column.kind)))

@@ -7,12 +7,12 @@ use arrow::array::{Array, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::DFSchema;
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::sqlparser::ast::{ConflictTarget, DoUpdate, OnConflictAction, OnInsert};
 
 use super::update::assignments;
-use super::write::Writer;
+use super::write::{Writer, assign};
 use crate::catalog::Table;
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::Binder;
@@ -119,8 +119,7 @@ impl Change {
                 Some((_, expr)) => binder.expression(expr.clone(), &schema)?,
                 None => Expr::Column(schema.columns()[position].clone()),
             };
-            let cast = expr.cast_to(&column.kind.arrow(), &schema).map_err(|error| fold(&error))?;
-            values.push(physical(cast)?);
+            values.push(physical(assign(expr, column, &schema)?)?);
         }
         let condition = update.selection.map(|expr| physical(binder.expression(expr, &schema)?)).transpose()?;
         Ok(Self { values, condition, schema })

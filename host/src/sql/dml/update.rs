@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::insert::{default_expr, is_default, no_column};
 use super::returning;
 use super::target::{Target, computed};
-use super::write::Writer;
+use super::write::{Writer, assign};
 use crate::catalog::Table;
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::Binder;
@@ -78,14 +78,7 @@ fn fit_behind_id(plan: LogicalPlan, table: &Table) -> Result<LogicalPlan> {
     let schema = Arc::clone(plan.schema());
     let mut items = vec![Expr::Column(columns[0].clone()).alias(ROW_ID)];
     for (column, source) in table.columns.iter().zip(&columns[1..]) {
-        use datafusion::logical_expr::ExprSchemable;
-        let cast = Expr::Column(source.clone()).cast_to(&column.kind.arrow(), schema.as_ref());
-        let cast = cast.map_err(|_| {
-            Error::new(
-                codes::TYPE,
-                format!("the column `{}` is of type {}, the value is not", column.name, column.kind),
-            )
-        })?;
+        let cast = assign(Expr::Column(source.clone()), column, &schema)?;
         items.push(cast.alias(&column.name));
     }
     LogicalPlanBuilder::from(plan).project(items).and_then(LogicalPlanBuilder::build).map_err(|error| fold(&error))

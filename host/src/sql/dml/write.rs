@@ -8,7 +8,7 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_expr::PhysicalExpr;
 
-use crate::catalog::Table;
+use crate::catalog::{Column, SqlType, Table};
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::Binder;
 use crate::sql::fault::{fold, fold_arrow};
@@ -89,20 +89,24 @@ impl<'a> Writer<'a> {
 /// Brings a plan's columns to the table's types; `sources` tells for each column of the table what fills it.
 pub(crate) fn fit(plan: LogicalPlan, table: &Table, sources: Vec<Expr>) -> Result<LogicalPlan> {
     let schema = Arc::clone(plan.schema());
-    let columns = table.columns.iter().zip(sources).map(|(column, source)| {
-        let kind = column.kind.arrow();
-        let given = source.get_type(schema.as_ref()).map_err(|error| fold(&error))?;
-        let cast = source.cast_to(&kind, schema.as_ref()).map_err(|_| {
-            let message = format!("the column `{}` is of type {}, the value is not", column.name, column.kind);
-            let error = Error::new(codes::TYPE, message);
-            match crate::catalog::SqlType::of(&given) {
-                Some(given) => error.detail(format!("the value is of type {given}")),
-                None => error,
-            }
-        })?;
-        Ok(cast.alias(&column.name))
-    });
+    let columns = table.columns.iter().zip(sources).map(|(column, source)| Ok(assign(source, column, &schema)?.alias(&column.name)));
     let columns = columns.collect::<Result<Vec<_>>>()?;
     let built = LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build);
     built.map_err(|error| fold(&error))
+}
+
+/// An expression as a value of the column; refused where only an explicit cast would do.
+pub(crate) fn assign(source: Expr, column: &Column, schema: &DFSchema) -> Result<Expr> {
+    let given = source.get_type(schema).map_err(|error| fold(&error))?;
+    let known = SqlType::of(&given);
+    let fits = given.is_null() || known.as_ref().is_some_and(|known| column.kind.takes(known));
+    if fits && let Ok(cast) = source.cast_to(&column.kind.arrow(), schema) {
+        return Ok(cast);
+    }
+    let message = format!("the column `{}` is of type {}, the value is not", column.name, column.kind);
+    let error = Error::new(codes::TYPE, message);
+    Err(match known {
+        Some(known) => error.detail(format!("the value is of type {known}")).help(format!("CAST(... AS {})", column.kind)),
+        None => error,
+    })
 }

@@ -194,6 +194,15 @@ fn array(fields: &Fields, layout: &Layout, column: usize) -> Result<ArrayRef> {
 }
 
 fn cast(text: &StringArray, kind: &DataType, safe: bool) -> Result<ArrayRef, arrow::error::ArrowError> {
+    // Arrow would take a moment for a date and lose its time.
+    let with_time = |text: Option<&str>| text.is_some_and(|text| text.contains(':'));
+    if *kind == DataType::Date32 && text.iter().any(with_time) {
+        if !safe {
+            return Err(arrow::error::ArrowError::CastError("a time in a date".to_owned()));
+        }
+        let dates = text.iter().map(|text| text.filter(|text| !text.contains(':'))).collect::<StringArray>();
+        return cast_with_options(&dates, kind, &CastOptions { safe, ..CastOptions::default() });
+    }
     cast_with_options(text, kind, &CastOptions { safe, ..CastOptions::default() })
 }
 

@@ -29,11 +29,11 @@ pub(super) fn table(scope: &Scope, path: &str) -> Result<Arc<dyn TableProvider>>
         ListingTable::try_new(config)
     });
     let table = table.map_err(|error| {
-        let named = Error::new(
-            if error.is(codes::EXECUTION) || error.is(codes::PLAN) { codes::FILE_FORMAT } else { codes::IO },
-            format!("`{path}` cannot be read as Parquet: {}", error.message()),
-        );
-        if error.is(codes::INTERNAL) { error } else { named }
+        if error.is(codes::INTERNAL) || error.is(codes::CANCELLED) {
+            return error;
+        }
+        let code = if error.is(codes::IO) { codes::IO } else { codes::FILE_FORMAT };
+        Error::new(code, format!("`{path}` cannot be read as Parquet: {}", error.message()))
     })?;
     Ok(Arc::new(table))
 }

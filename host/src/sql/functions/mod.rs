@@ -1,6 +1,7 @@
 //! The functions that are built in: DataFusion's and ours, in one table that the whole process shares. Functions of
 //! extensions are not here; see [`super::claim`].
 
+mod dates;
 mod ids;
 mod overflow;
 mod series;
@@ -65,7 +66,8 @@ impl Functions {
             }
             higher_order.insert(function.name().to_owned(), function);
         }
-        let expr_planners = SessionStateDefaults::default_expr_planners();
+        let ours: Arc<dyn ExprPlanner> = Arc::new(dates::DateArithmetic);
+        let expr_planners = std::iter::once(ours).chain(SessionStateDefaults::default_expr_planners()).collect();
         Self { scalar, higher_order, aggregate, window, expr_planners }
     }
 
