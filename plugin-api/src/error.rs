@@ -15,7 +15,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// assert_eq!(error.code(), "GEO-0007");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Inner {
     code: String,
     sqlstate: String,
     message: String,
@@ -27,14 +30,7 @@ pub struct Error {
 impl Error {
     /// A failure with a stable code of the extension's own; empty stands for the host's `KDK-0480`.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            sqlstate: String::new(),
-            message: message.into(),
-            details: Vec::new(),
-            help: String::new(),
-            panicked: false,
-        }
+        Self(Box::new(Inner { code: code.into(), message: message.into(), ..Inner::default() }))
     }
 
     /// A failure without a code of its own.
@@ -43,66 +39,66 @@ impl Error {
     }
 
     pub(crate) fn panic(message: String) -> Self {
-        Self { panicked: true, ..Self::message(message) }
+        Self(Box::new(Inner { message, panicked: true, ..Inner::default() }))
     }
 
     /// Adds what the user can do, as a command whenever possible.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = help.into();
+        self.0.help = help.into();
         self
     }
 
     /// Adds a line of facts.
     #[must_use]
     pub fn detail(mut self, line: impl Into<String>) -> Self {
-        self.details.push(line.into());
+        self.0.details.push(line.into());
         self
     }
 
     /// Sets the five characters that SQL users expect.
     #[must_use]
     pub fn sqlstate(mut self, sqlstate: impl Into<String>) -> Self {
-        self.sqlstate = sqlstate.into();
+        self.0.sqlstate = sqlstate.into();
         self
     }
 
     /// The code, empty when the extension gave none.
     pub fn code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 
     /// The message.
     pub fn text(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The lines of facts.
     pub fn details(&self) -> &[String] {
-        &self.details
+        &self.0.details
     }
 
     /// The help, empty for none.
     pub fn help_text(&self) -> &str {
-        &self.help
+        &self.0.help
     }
 
     /// The SQLSTATE, empty for none.
     pub fn state(&self) -> &str {
-        &self.sqlstate
+        &self.0.sqlstate
     }
 
     /// Whether the other side panicked instead of reporting.
     pub fn panicked(&self) -> bool {
-        self.panicked
+        self.0.panicked
     }
 
     /// Streams of the Arrow C interface carry errors as text only; so all of it goes into one.
     #[doc(hidden)]
     pub fn encode(&self) -> String {
-        let panicked = if self.panicked { "1" } else { "0" };
-        let mut fields = vec![MARK, panicked, &self.code, &self.sqlstate, &self.message, &self.help];
-        fields.extend(self.details.iter().map(String::as_str));
+        let panicked = if self.0.panicked { "1" } else { "0" };
+        let mut fields = vec![MARK, panicked, &self.0.code, &self.0.sqlstate, &self.0.message, &self.0.help];
+        fields.extend(self.0.details.iter().map(String::as_str));
         fields.join(SEPARATOR)
     }
 
@@ -113,7 +109,7 @@ impl Error {
         let mut fields = text[start..].split(SEPARATOR).skip(1).map(str::to_owned);
         let mut next = || fields.next().unwrap_or_default();
         let (panicked, code, sqlstate, message, help) = (next() == "1", next(), next(), next(), next());
-        Self { code, sqlstate, message, help, panicked, details: fields.collect() }
+        Self(Box::new(Inner { code, sqlstate, message, help, panicked, details: fields.collect() }))
     }
 }
 
@@ -122,7 +118,7 @@ const SEPARATOR: &str = "\u{1f}";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -130,13 +126,14 @@ impl std::error::Error for Error {}
 
 impl From<Error> for AbiError {
     fn from(error: Error) -> Self {
+        let Inner { code, sqlstate, message, details, help, panicked } = *error.0;
         AbiError {
-            code: error.code.into(),
-            sqlstate: error.sqlstate.into(),
-            message: error.message.into(),
-            details: error.details.into_iter().map(RString::from).collect(),
-            help: error.help.into(),
-            panicked: error.panicked,
+            code: code.into(),
+            sqlstate: sqlstate.into(),
+            message: message.into(),
+            details: details.into_iter().map(RString::from).collect(),
+            help: help.into(),
+            panicked,
             options: Default::default(),
         }
     }
@@ -144,14 +141,14 @@ impl From<Error> for AbiError {
 
 impl From<AbiError> for Error {
     fn from(error: AbiError) -> Self {
-        Self {
+        Self(Box::new(Inner {
             code: error.code.into(),
             sqlstate: error.sqlstate.into(),
             message: error.message.into(),
             details: error.details.into_iter().map(String::from).collect(),
             help: error.help.into(),
             panicked: error.panicked,
-        }
+        }))
     }
 }
 

@@ -353,8 +353,22 @@ macro_rules! into_result {
     )*};
 }
 into_result!(
-    TinyInt, SmallInt, Integer, BigInt, TinyUnsigned, SmallUnsigned, Unsigned, BigUnsigned, Real, Double, Date, Timestamp,
-    TimestampTz, Boolean, Text, Binary
+    TinyInt,
+    SmallInt,
+    Integer,
+    BigInt,
+    TinyUnsigned,
+    SmallUnsigned,
+    Unsigned,
+    BigUnsigned,
+    Real,
+    Double,
+    Date,
+    Timestamp,
+    TimestampTz,
+    Boolean,
+    Text,
+    Binary
 );
 
 /// One overload of a scalar function, types erased.
@@ -390,9 +404,12 @@ pub(crate) trait Typed<P>: Send + Sync {
     fn build(&self, plugin: &P, call: &Call, columns: &[Column<'_>], rows: usize) -> Result<ArrayRef>;
 }
 
+/// Types that a function is about and holds no value of.
+type About<T> = PhantomData<fn() -> T>;
+
 struct TypedFunction<A, R, T, F> {
     f: F,
-    types: PhantomData<fn() -> (A, R, T)>,
+    types: About<(A, R, T)>,
 }
 
 pub(crate) fn typed<P, A, R, T, F>(signature: Signature<A, R>, f: F) -> Overload<P>

@@ -322,4 +322,3 @@ fn result_array(result: crate::abi::AbiArraySchema) -> Result<ArrayRef> {
     let batch = unsafe { import_batch(result) }?;
     batch.columns().first().cloned().ok_or_else(|| Error::message("the host returned no array"))
 }
-

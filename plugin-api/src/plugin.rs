@@ -57,12 +57,8 @@ pub struct Registrar<P> {
 
 impl<P: Plugin> Registrar<P> {
     pub(crate) fn collect() -> Self {
-        let mut registrar = Self {
-            command: None,
-            statements: BTreeMap::new(),
-            scalars: BTreeMap::new(),
-            tables: BTreeMap::new(),
-        };
+        let mut registrar =
+            Self { command: None, statements: BTreeMap::new(), scalars: BTreeMap::new(), tables: BTreeMap::new() };
         P::register(&mut registrar);
         registrar
     }

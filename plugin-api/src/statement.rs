@@ -280,6 +280,10 @@ impl Outcome {
 
     pub(crate) fn into_abi(self) -> AbiStatementOutcome {
         let rows = self.rows.map(export_stream);
-        AbiStatementOutcome { rows: rows.map_or(RNone, RSome), affected: ROption::from(self.affected), options: Default::default() }
+        AbiStatementOutcome {
+            rows: rows.map_or(RNone, RSome),
+            affected: ROption::from(self.affected),
+            options: Default::default(),
+        }
     }
 }

@@ -130,10 +130,7 @@ type Read = Box<dyn Fn(&Call, &Scan) -> Result<BatchReader> + Send + Sync>;
 
 impl Table {
     /// A table of these columns. `read` may give all columns: the projection is applied afterwards when it did.
-    pub fn new(
-        schema: SchemaRef,
-        read: impl Fn(&Call, &Scan) -> Result<BatchReader> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn new(schema: SchemaRef, read: impl Fn(&Call, &Scan) -> Result<BatchReader> + Send + Sync + 'static) -> Self {
         Self { schema, read: Box::new(read) }
     }
 

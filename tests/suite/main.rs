@@ -1,6 +1,9 @@
 //! The tests of the whole, in one binary so that it links once: each module proves one promise from the outside.
 
+#![allow(clippy::unwrap_used)]
+
 mod abi_matrix;
+mod blob;
 mod cli;
 mod connection;
 mod extensions;

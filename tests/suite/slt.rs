@@ -102,7 +102,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn every_file_of_sql_passes() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("slt");
     let files = files(&folder);
-    assert!(files.len() > 10, "the tests are not where they are looked for");
+    assert!(files.len() > 5, "the tests are not where they are looked for");
     let only = std::env::var("SLT").unwrap_or_default();
     let mut failures = Vec::new();
     for file in files.iter().filter(|file| file.to_string_lossy().contains(&only)) {

@@ -250,6 +250,15 @@ impl Session {
         assert!(status.expect("there is a kill command").success());
     }
 
+    /// Ends it at once, as a power cut would for all that it knows.
+    ///
+    /// # Panics
+    /// If it cannot be ended.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the program can be killed");
+        self.child.wait().expect("the program can be waited for");
+    }
+
     /// Closes its stdin and stdout, and waits for its end; returns exit code and stderr.
     ///
     /// # Panics

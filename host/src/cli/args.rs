@@ -133,12 +133,15 @@ pub(super) fn usage_error(error: &clap::Error) -> Error {
     let text = error.to_string();
     let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
     // `kodiak db [OPTIONS] <COMMAND>`: the words before the first placeholder are the command.
-    let command: Vec<&str> = usage.unwrap_or("kodiak").split(' ').take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
+    let command: Vec<&str> =
+        usage.unwrap_or("kodiak").split(' ').take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
     let command = command.join(" ");
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let names = text.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
         return names
-            .fold(Error::new(codes::USAGE, format!("`{command}` needs a command")), |error, line| error.detail(line.trim()))
+            .fold(Error::new(codes::USAGE, format!("`{command}` needs a command")), |error, line| {
+                error.detail(line.trim())
+            })
             .help(format!("{command} --help"));
     }
     let mut paragraphs = text.split("\n\n");

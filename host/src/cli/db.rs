@@ -1,7 +1,7 @@
 //! `kodiak db`: what a database is made of, whether it is sound, and tidying up. It refuses to create one: looking at
 //! something must not bring it into being.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn check(context: &Context, store: &Store, path: &PathBuf) -> Result<Exit> {
+fn check(context: &Context, store: &Store, path: &Path) -> Result<Exit> {
     let findings = store.check()?;
     let objects: Vec<Value> =
         findings.iter().map(|finding| json!({"file": finding.file, "problem": finding.problem})).collect();

@@ -24,10 +24,11 @@ pub struct Args {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit> {
     if Project::at(&args.dir)?.is_some() {
         return Err(Error::new(codes::EXISTS, format!("`{}` is a project already", args.dir.display()))
-            .help("kodiak sql   (in that folder)"));
+            .help(format!("cd {} && kodiak sql", args.dir.display())));
     }
     let project = create(&args.dir)?;
-    context.ui.note(&format!("made the project `{}` with the database `{}`", args.dir.display(), project.database.display()));
+    let database = project::default_database(&project.folder);
+    context.ui.note(&format!("made the project `{}` with the database `{}`", args.dir.display(), database.display()));
     Ok(Exit::Done)
 }
 

@@ -14,9 +14,8 @@ impl Progress {
     pub(super) fn start(label: &str, total: u64, unit: &str, visible: bool, colour: bool) -> Self {
         let bar = if visible { ProgressBar::new(total) } else { ProgressBar::hidden() };
         let paint = if colour { ".cyan/dim" } else { "" };
-        let template = format!(
-            "{{prefix:12}} [{{bar:30{paint}}}] {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{eta}} left"
-        );
+        let template =
+            format!("{{prefix:12}} [{{bar:30{paint}}}] {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{eta}} left");
         // The template is ours; a version of indicatif that rejects it costs the looks, not the work.
         if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.progress_chars("=> "));

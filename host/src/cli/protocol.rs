@@ -71,7 +71,8 @@ fn answer(connection: &Connection, line: &[u8]) -> Result<Vec<u8>> {
         }
     }
     let ms = (started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-    let mut line = format!("{{\"ok\":true,\"columns\":{},\"types\":{},\"rows\":[", head["columns"], head["types"]).into_bytes();
+    let mut line =
+        format!("{{\"ok\":true,\"columns\":{},\"types\":{},\"rows\":[", head["columns"], head["types"]).into_bytes();
     line.append(&mut rows);
     line.extend_from_slice(format!("],\"affected\":{},\"ms\":{ms}}}", json!(affected)).as_bytes());
     Ok(line)

@@ -93,8 +93,7 @@ fn in_order(commands: Vec<String>, files: Vec<PathBuf>, matches: Option<&ArgMatc
 
 fn read(path: &Path) -> Result<String> {
     let bytes = fs::read(path).map_err(|error| Error::io("read", path, &error))?;
-    String::from_utf8(bytes)
-        .map_err(|_| Error::new(codes::SYNTAX, format!("`{}` is not UTF-8 text", path.display())))
+    String::from_utf8(bytes).map_err(|_| Error::new(codes::SYNTAX, format!("`{}` is not UTF-8 text", path.display())))
 }
 
 struct Session<'a> {
@@ -110,8 +109,7 @@ impl Session<'_> {
         let mut script = self.connection.script(text, source);
         loop {
             let started = Instant::now();
-            let Some(rows) = self.interrupt.during(|| script.next().map(|outcome| show(self.context, outcome?)))
-            else {
+            let Some(rows) = self.interrupt.during(|| script.next().map(|outcome| show(self.context, outcome?))) else {
                 return Ok(());
             };
             let rows = rows?;

@@ -133,7 +133,7 @@ mod tests {
     use crate::error::{Place, codes};
 
     /// Delivers its parts one at a time, as a pipe may.
-    struct Parts<'a>(std::vec::IntoIter<&'a [u8]>);
+    struct Parts<'a>(std::iter::Copied<std::slice::Iter<'a, &'a [u8]>>);
 
     impl Read for Parts<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -143,8 +143,8 @@ mod tests {
         }
     }
 
-    fn read<'a>(parts: &[&'a [u8]]) -> Statements<Parts<'a>> {
-        Statements::new(Parts(parts.to_vec().into_iter()))
+    fn read<'a>(parts: &'a [&'a [u8]]) -> Statements<Parts<'a>> {
+        Statements::new(Parts(parts.iter().copied()))
     }
 
     fn place(statement: &Statement, line: u64, column: u64, text: &str) -> (u64, u64, String) {

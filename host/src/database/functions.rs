@@ -84,8 +84,14 @@ impl ScalarFunction for PluginScalar {
 
     fn call(&self, caller: &Caller, args: &[Argument], rows: usize) -> Result<ArrayRef> {
         let types: Vec<DataType> = args.iter().map(|argument| argument.array().data_type().clone()).collect();
-        self.bind(caller, &types)?.invoke(args, rows)
+        self.bind(caller, &types)?.invoke(args, rows).map_err(|error| ended(caller, error))
     }
+}
+
+/// A plugin that stops because its call should end says that it was cancelled; the statement knows whether it was that or
+/// its deadline.
+pub(super) fn ended(caller: &Caller, error: Error) -> Error {
+    if error.is(codes::CANCELLED) { caller.token().check().err().unwrap_or(error) } else { error }
 }
 
 /// How far the given types are from an overload's; none when they do not fit. Equal types cost nothing, a value-keeping
@@ -109,7 +115,9 @@ fn argument_cost(given: &DataType, wanted: &DataType) -> Option<u32> {
     }
     match (given, wanted) {
         _ if is_text(given) && is_text(wanted) || is_binary(given) && is_binary(wanted) => Some(0),
-        _ if given.is_integer() && wanted.is_integer() => Some(1 + u32::from(wanted.primitive_width() < given.primitive_width())),
+        _ if given.is_integer() && wanted.is_integer() => {
+            Some(1 + u32::from(wanted.primitive_width() < given.primitive_width()))
+        }
         _ if is_exact(given) && wanted.is_floating() => Some(3),
         _ if given.is_floating() && wanted.is_floating() => Some(1),
         (DataType::Date32, DataType::Timestamp(..)) | (DataType::Timestamp(..), DataType::Timestamp(..)) => Some(2),
@@ -121,9 +129,7 @@ fn argument_cost(given: &DataType, wanted: &DataType) -> Option<u32> {
 }
 
 fn no_overload(name: &str, given: &[DataType], overloads: &[Vec<DataType>]) -> Error {
-    let shown = |types: &[DataType]| {
-        types.iter().map(crate::sql::type_name).collect::<Vec<_>>().join(", ")
-    };
+    let shown = |types: &[DataType]| types.iter().map(crate::sql::type_name).collect::<Vec<_>>().join(", ");
     let error = Error::new(codes::NO_FUNCTION, format!("`{name}` does not take ({})", shown(given)));
     overloads.iter().fold(error, |error, types| error.detail(format!("it takes: {name}({})", shown(types))))
 }

@@ -2,7 +2,7 @@
 //! written to. It decides nothing itself: `extensions` does.
 
 use super::Database;
-use super::functions::{PluginScalar, PluginTable};
+use super::functions::{PluginScalar, PluginTable, ended};
 use super::services::{PluginSession, from_arrow, parameters};
 use crate::error::{Error, Result, codes};
 use crate::extensions::session::Access;
@@ -85,7 +85,9 @@ impl Plugins {
         }
         if uses.writes && !access.write {
             let text = format!("`{}` has no permission to change anything by SQL", access.extension);
-            return Err(Error::new(codes::PERMISSION, text).help("its manifest would have to ask for `sql = \"write\"`"));
+            return Err(
+                Error::new(codes::PERMISSION, text).help("its manifest would have to ask for `sql = \"write\"`")
+            );
         }
         let Some(allowed) = &access.schemas else { return Ok(()) };
         // Reading the host's own lists is everybody's.
@@ -146,7 +148,9 @@ impl claim::Extensions for Plugins {
                 .help(format!("kodiak ext install {owner}")));
         }
         view.grant(owner).map(drop).map_err(|error| {
-            error.detail(format!("`{schema}.{name}` belongs to `{owner}` and is dormant: it can be read, exported and dropped"))
+            error.detail(format!(
+                "`{schema}.{name}` belongs to `{owner}` and is dormant: it can be read, exported and dropped"
+            ))
         })
     }
 }
@@ -164,13 +168,15 @@ impl Claimed for ClaimedStatement {
     }
 
     fn run(self: Box<Self>, caller: &Caller, params: &[Value]) -> Result<Outcome> {
+        let statement = caller;
         let caller = self.plugins.caller(caller, self.grant.name());
         let instance = self.plugins.instance(&self.grant, &caller)?;
         let start = split::skip_blank(&self.text);
         let text = self.text[start..].trim_end();
         let tokens = tokens(text)?.into_iter().map(token_of).collect();
         let parameters = parameters(params)?;
-        let outcome = instance.statement(&caller, &self.claim, text, tokens, &parameters)?;
+        let outcome = instance.statement(&caller, &self.claim, text, tokens, &parameters);
+        let outcome = outcome.map_err(|error| ended(statement, error))?;
         let tag = self.claim.clone();
         Ok(match outcome.rows {
             Some(reader) => {

@@ -3,13 +3,13 @@
 
 use super::{Connection, Database};
 use crate::error::{Error, Result, codes};
-use crate::extensions::session::{Access, BatchReader, Session, TransactionStep};
 use crate::extensions::outward;
-use crate::sql::{Caller, Value};
+use crate::extensions::session::{Access, BatchReader, Session, TransactionStep};
+use crate::sql::{Caller, Value, split};
 use crate::storage::Savepoint;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchIterator, RecordBatchOptions};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int64Type, Float64Type, Schema, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,6 +47,10 @@ impl PluginSession {
     }
 
     fn check(&self, sql: &str, access: &Access) -> Result<()> {
+        // What follows a statement that is allowed must not run unseen.
+        if split::statements(sql).count() > 1 {
+            return Err(Error::new(codes::SYNTAX, "an extension runs one statement at a time"));
+        }
         self.database.plugins.check_access(sql, &self.connection.0.settings().schema, access)
     }
 
@@ -91,9 +95,9 @@ impl Session for PluginSession {
 
     fn call_function(&self, name: &str, arguments: RecordBatch, access: &Access) -> Result<ArrayRef> {
         let columns: Vec<String> = arguments.schema_ref().fields().iter().map(|f| quote(f.name())).collect();
-        let sql = format!("SELECT {}({}) AS result FROM arguments", quote(name), columns.join(", "));
-        self.check(&sql, &Access { schemas: None, ..access.clone() })?;
-        let batches = self.connection.0.query_over(&sql, "arguments", arguments)?.collect_batches()?;
+        let call = format!("{}({})", quote(name), columns.join(", "));
+        self.check(&format!("SELECT {call}"), access)?;
+        let batches = self.connection.0.evaluate(&call, arguments)?.collect_batches()?;
         let columns: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(0).as_ref()).collect();
         arrow::compute::concat(&columns).map_err(from_arrow)
     }
@@ -110,14 +114,18 @@ impl Session for PluginSession {
             },
             TransactionStep::RollbackTo => match self.take_mark(savepoint)? {
                 Mark::Begun => self.connection.rollback(),
-                Mark::Savepoint(mark) => self.connection.0.with_transaction(|transaction| transaction.rollback_to(&mark)),
+                Mark::Savepoint(mark) => {
+                    self.connection.0.with_transaction(|transaction| transaction.rollback_to(&mark))
+                }
             },
         }
     }
 
     fn kv_get(&self, extension: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let key = state_key(extension, key);
-        self.connection.0.with_transaction(|transaction| Ok(transaction.snapshot().get(&key).map(|bytes| bytes.to_vec())))
+        self.connection
+            .0
+            .with_transaction(|transaction| Ok(transaction.snapshot().get(&key).map(|bytes| bytes.to_vec())))
     }
 
     fn kv_set(&self, extension: &str, key: &[u8], value: Option<&[u8]>) -> Result<()> {
@@ -154,9 +162,10 @@ impl Session for PluginSession {
     }
 
     fn is_cancelled(&self) -> bool {
+        // A deadline ends a statement as a cancellation does, so a plugin need not know which it was.
         match &self.caller {
-            Some(caller) => caller.token().is_cancelled(),
-            None => self.connection.0.token().is_cancelled(),
+            Some(caller) => caller.token().check().is_err(),
+            None => self.connection.0.token().check().is_err(),
         }
     }
 
@@ -218,7 +227,9 @@ fn value(array: &ArrayRef) -> Result<Value> {
         }
         other => {
             let text = format!("a parameter of type {other}");
-            return Err(Error::new(codes::UNSUPPORTED, format!("{text}: not supported")).help("pass it as text and CAST it"));
+            return Err(
+                Error::new(codes::UNSUPPORTED, format!("{text}: not supported")).help("pass it as text and CAST it")
+            );
         }
     })
 }

@@ -116,7 +116,9 @@ impl CheckedStream {
 }
 
 fn last_error(raw: &mut FFI_ArrowArrayStream, code: i32) -> PluginError {
-    let Some(get_last_error) = raw.get_last_error else { return malformed(format!("a stream failed with code {code}")) };
+    let Some(get_last_error) = raw.get_last_error else {
+        return malformed(format!("a stream failed with code {code}"));
+    };
     // SAFETY: the stream is not released.
     let text = unsafe { get_last_error(&raw mut *raw) };
     if text.is_null() {
@@ -205,7 +207,8 @@ fn validate_text(views: &ArrayRef) -> Result<(), PluginError> {
     if inline_ascii && views.data_buffers().iter().all(|buffer| buffer.is_ascii()) {
         return Ok(());
     }
-    let valid = (0..views.len()).filter(|row| views.is_valid(*row)).all(|row| std::str::from_utf8(views.value(row)).is_ok());
+    let valid =
+        (0..views.len()).filter(|row| views.is_valid(*row)).all(|row| std::str::from_utf8(views.value(row)).is_ok());
     if valid { Ok(()) } else { Err(malformed("text that is not UTF-8")) }
 }
 
@@ -280,12 +283,7 @@ fn check_struct(array: &FFI_ArrowArray, data_type: &DataType, depth: usize) -> R
 
 /// The last offset is the size of the buffer behind it, so arrow's import believes it; the ones between are validated
 /// afterwards.
-fn check_offsets(
-    array: &FFI_ArrowArray,
-    data_type: &DataType,
-    rows: usize,
-    offset: usize,
-) -> Result<(), PluginError> {
+fn check_offsets(array: &FFI_ArrowArray, data_type: &DataType, rows: usize, offset: usize) -> Result<(), PluginError> {
     let wide = match data_type {
         DataType::Utf8 | DataType::Binary | DataType::List(_) | DataType::Map(..) => false,
         DataType::LargeUtf8 | DataType::LargeBinary | DataType::LargeList(_) => true,
@@ -301,7 +299,11 @@ fn check_offsets(
     let read = |i: usize| {
         // SAFETY: the buffer is not null, and the interface promises `rows + offset + 1` offsets.
         unsafe {
-            if wide { buffer.cast::<i64>().add(i).read_unaligned() } else { buffer.cast::<i32>().add(i).read_unaligned().into() }
+            if wide {
+                buffer.cast::<i64>().add(i).read_unaligned()
+            } else {
+                buffer.cast::<i32>().add(i).read_unaligned().into()
+            }
         }
     };
     let (first, last) = (read(offset), read(offset + rows));

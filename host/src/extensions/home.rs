@@ -37,7 +37,8 @@ impl Home {
     pub fn find() -> Result<Self> {
         let named = std::env::var_os("KODIAK_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
         let path = named.or_else(|| dirs::data_dir().map(|data| data.join("kodiak"))).ok_or_else(|| {
-            Error::new(codes::USAGE, "there is no home folder to keep extensions in").help("export KODIAK_HOME=/some/folder")
+            Error::new(codes::USAGE, "there is no home folder to keep extensions in")
+                .help("export KODIAK_HOME=/some/folder")
         })?;
         Self::at(&path)
     }

@@ -469,7 +469,8 @@ impl Table {
             None => self.schema.clone(),
         };
         if !same_types(&stream.schema(), &wanted) {
-            let error = PluginError::new("KDK-0472", format!("`{}` returned other columns than it declared", self.name));
+            let error =
+                PluginError::new("KDK-0472", format!("`{}` returned other columns than it declared", self.name));
             return Err(inward(manifest, error));
         }
         Ok(self.instance.clone().accounted(stream, None, &self.name))
@@ -481,4 +482,3 @@ fn same_types(found: &Schema, wanted: &Schema) -> bool {
     found.len() == wanted.len()
         && found.iter().zip(wanted.iter()).all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type())
 }
-

@@ -3,14 +3,15 @@
 #![allow(unsafe_code)]
 
 use super::data::{import_array, import_type};
-use kodiak_plugin_api::Error as PluginError;
-use kodiak_plugin_api::abi::{
-    AbiArray, AbiBuffer, AbiColumn, AbiOutput, AbiScalar, PluginContext, RSlice, ScalarVt_Ref, physical, scalar_mode,
-};
-use kodiak_plugin_api::arrow::export_array;
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, make_array};
 use arrow::buffer::{BooleanBuffer, MutableBuffer, NullBuffer};
 use arrow::datatypes::DataType;
+use kodiak_plugin_api::Error as PluginError;
+use kodiak_plugin_api::abi::{
+    AbiArray, AbiBuffer, AbiColumn, AbiOutput, AbiResult, AbiScalar, PluginContext, RSlice, ScalarVt_Ref, physical,
+    scalar_mode,
+};
+use kodiak_plugin_api::arrow::export_array;
 
 /// An argument: one value a row, or one for all.
 #[derive(Clone, Debug)]
@@ -60,9 +61,7 @@ impl RawScalar {
             scalar_mode::ARRAYS => self.invoke_arrays(id, arguments, rows),
             scalar_mode::VIEWS => {
                 let views = views(arguments)?;
-                let array = with_columns(&views, |columns| {
-                    (self.vt.eval())(self.context, id, columns, rows).into_result()
-                })?;
+                let array = with_columns(&views, |columns| (self.vt.eval())(self.context, id, columns, rows))?;
                 import_array(array, &self.result, rows)
             }
             scalar_mode::INTO => self.invoke_into(id, arguments, rows),
@@ -105,9 +104,7 @@ impl RawScalar {
             nulls: 0,
         };
         let views = views(arguments)?;
-        with_columns(&views, |columns| {
-            (self.vt.eval_into())(self.context, id, columns, &mut output).into_result()
-        })?;
+        with_columns(&views, |columns| (self.vt.eval_into())(self.context, id, columns, &mut output))?;
         let nulls = output.nulls;
         // SAFETY: the capacity is at least `bytes`; the callee's contract is to write all of them.
         unsafe { values.set_len(bytes) };
@@ -136,13 +133,13 @@ fn views(arguments: &[Argument]) -> Result<Vec<View<'_>>, PluginError> {
 }
 
 /// Only once every list of data buffers stands where it stays can the columns point to them.
-fn with_columns<T, E: Into<PluginError>>(
+fn with_columns<T>(
     views: &[View<'_>],
-    call: impl FnOnce(RSlice<'_, AbiColumn<'_>>) -> Result<T, E>,
+    call: impl FnOnce(RSlice<'_, AbiColumn<'_>>) -> AbiResult<T>,
 ) -> Result<T, PluginError> {
     let columns: Vec<AbiColumn<'_>> =
         views.iter().map(|view| AbiColumn { data: RSlice::from_slice(&view.data), ..view.column }).collect();
-    call(RSlice::from_slice(&columns)).map_err(Into::into)
+    call(RSlice::from_slice(&columns)).into_result().map_err(PluginError::from)
 }
 
 fn view(array: &ArrayRef, constant: bool) -> Result<View<'_>, PluginError> {

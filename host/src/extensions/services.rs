@@ -96,12 +96,21 @@ extern "C" fn config(_: HostContext, id: u64, key: RStr<'_>) -> AbiResult<ROptio
 extern "C" fn data_dir(_: HostContext, id: u64) -> AbiResult<RString> {
     guard(|| {
         let call = calls::find(id)?;
-        if !call.manifest.permissions.filesystem.iter().any(|f| matches!(f, FilesystemAccess::Data | FilesystemAccess::Any)) {
+        if !call
+            .manifest
+            .permissions
+            .filesystem
+            .iter()
+            .any(|f| matches!(f, FilesystemAccess::Data | FilesystemAccess::Any))
+        {
             return Err(denied(&call.manifest, "keep files in the database", "filesystem = [\"data\"]"));
         }
         let root = call.session.directory().ok_or_else(|| {
-            PluginError::new("KDK-0108", format!("`{}` keeps files, and a database in memory has none", call.extension()))
-                .help("name a database with --db PATH")
+            PluginError::new(
+                "KDK-0108",
+                format!("`{}` keeps files, and a database in memory has none", call.extension()),
+            )
+            .help("name a database with --db PATH")
         })?;
         let folder = root.join(call.manifest.data_directory());
         std::fs::create_dir_all(&folder).map_err(|error| outward(crate::Error::io("create", &folder, &error)))?;

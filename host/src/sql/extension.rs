@@ -93,7 +93,11 @@ impl ScalarUDFImpl for Scalar {
 }
 
 /// The table that a function makes for constant arguments.
-pub(crate) fn table(scope: &Scope, function: &dyn TableFunction, args: &[ScalarValue]) -> Result<Arc<dyn TableProvider>> {
+pub(crate) fn table(
+    scope: &Scope,
+    function: &dyn TableFunction,
+    args: &[ScalarValue],
+) -> Result<Arc<dyn TableProvider>> {
     let arrays = args.iter().map(ScalarValue::to_array).collect::<EngineResult<Vec<_>>>();
     let bound = function.bind(&scope.caller(), arrays.map_err(|error| fold(&error))?)?;
     Ok(Arc::new(StreamTable::new(bound.schema(), move |projection| bound.scan(projection))))

@@ -36,11 +36,11 @@ mod types;
 mod unit;
 mod value;
 
+pub use datafusion::common::ScalarValue;
 pub(crate) use engine::Engine;
 pub use inspect::{TextToken, TextTokenKind, Uses, tokens, uses};
 pub use outcome::{Outcome, Rows};
 pub(crate) use parse::Origin;
-pub use datafusion::common::ScalarValue;
 pub use session::Caller;
 pub(crate) use session::Session;
 pub use token::Token;

@@ -28,6 +28,14 @@ pub(crate) fn split_name(name: &ObjectName) -> Result<(Option<String>, String)> 
     }
 }
 
+/// The name of a function, quoted or not, as functions are looked up.
+pub(crate) fn function_name(name: &ObjectName) -> String {
+    match name.0.as_slice() {
+        [part] => part.as_ident().map_or_else(|| name.to_string().to_lowercase(), fold_ident),
+        _ => name.to_string().to_lowercase(),
+    }
+}
+
 /// A name quoted where it has to be.
 pub(crate) fn quoted(name: &str) -> Ident {
     Ident::with_quote('"', name)
@@ -116,7 +124,10 @@ mod tests {
 
     #[test]
     fn expressions_are_named_by_their_text_and_twins_told_apart() {
-        assert_eq!(named("select a, t.b, a+1, count(*)"), "SELECT a, t.b, a + 1 AS \"a + 1\", count(*) AS \"count(*)\"");
+        assert_eq!(
+            named("select a, t.b, a+1, count(*)"),
+            "SELECT a, t.b, a + 1 AS \"a + 1\", count(*) AS \"count(*)\""
+        );
         assert_eq!(named("select id, t.id, 1 as id"), "SELECT id, t.id AS \"id#2\", 1 AS \"id#3\"");
         assert_eq!(shown("id\u{1}2"), "id");
     }

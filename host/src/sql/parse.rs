@@ -52,7 +52,8 @@ impl Origin<'_> {
         let mut line_start = self.script[..self.start].rfind('\n').map_or(0, |at| at + 1);
         let indent = if line == 1 { self.script[line_start..self.start].chars().count() as u64 } else { 0 };
         if line > 1 {
-            let ends = self.script[self.start..].match_indices('\n').nth(usize::try_from(line).unwrap_or(usize::MAX) - 2);
+            let ends =
+                self.script[self.start..].match_indices('\n').nth(usize::try_from(line).unwrap_or(usize::MAX) - 2);
             line_start = ends.map_or(line_start, |(at, _)| self.start + at + 1);
         }
         let text = self.script[line_start..].lines().next().unwrap_or_default();

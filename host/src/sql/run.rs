@@ -3,7 +3,10 @@
 //! for exactly that statement.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -13,6 +16,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, StreamExt};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::unconstrained;
 
 use super::fault;
 use super::token::Token;
@@ -28,7 +32,12 @@ pub(crate) struct Batches {
 }
 
 /// Starts a plan. Dropping the batches ends it.
-pub(crate) fn start(plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>, token: &Token, nested: bool) -> Result<Batches> {
+pub(crate) fn start(
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+    token: &Token,
+    nested: bool,
+) -> Result<Batches> {
     let (sender, receiver) = channel(WAITING_MAX);
     let schema = plan.schema();
     let drive = drive(plan, task, sender, token.clone());
@@ -44,13 +53,34 @@ pub(crate) fn start(plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>, token:
 
 /// Waits for something that needs no runtime, such as planning, and turns a panic into an error.
 pub(crate) fn wait<T>(future: impl Future<Output = Result<T, DataFusionError>>) -> Result<T> {
-    let outcome = futures::executor::block_on(AssertUnwindSafe(future).catch_unwind());
+    let outcome = block_on(unconstrained(AssertUnwindSafe(future).catch_unwind()));
     outcome.map_err(|payload| fault::panicked(payload.as_ref()))?.map_err(|error| fault::fold(&error))
 }
 
 /// Runs what may panic inside the engine, and turns the panic into an error.
 pub(crate) fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(fault::panicked(payload.as_ref())))
+}
+
+/// Polls on this thread until the future is done. The ready-made executors refuse to run inside one another, but whoever
+/// embeds Kodiak may well call it from a task of some executor.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            // A stray unpark only makes another poll.
+            Poll::Pending => std::thread::park(),
+        }
+    }
 }
 
 fn shared() -> Result<&'static Runtime> {
@@ -63,7 +93,12 @@ fn no_thread(error: std::io::Error) -> Error {
     Error::new(codes::INTERNAL, format!("no thread for a nested statement: {error}"))
 }
 
-async fn drive(plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>, sender: Sender<Result<RecordBatch>>, token: Token) {
+async fn drive(
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+    sender: Sender<Result<RecordBatch>>,
+    token: Token,
+) {
     let work = async {
         let mut stream = execute_stream(plan, task)?;
         while let Some(batch) = stream.next().await {
@@ -96,7 +131,9 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = futures::executor::block_on(self.receiver.as_mut()?.recv());
+        // A nested statement waits on a worker of the shared runtime, whose task has a budget for cooperation; once that
+        // is spent, a constrained wait would never be ready again.
+        let item = block_on(unconstrained(self.receiver.as_mut()?.recv()));
         if !matches!(item, Some(Ok(_))) {
             self.receiver = None;
         }

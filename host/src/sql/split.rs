@@ -159,7 +159,8 @@ fn follows_escape_prefix(bytes: &[u8], at: usize) -> bool {
 }
 
 fn follows_word(bytes: &[u8], at: usize) -> bool {
-    at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || matches!(bytes[at - 1], b'_' | b'$') || !bytes[at - 1].is_ascii())
+    at > 0
+        && (bytes[at - 1].is_ascii_alphanumeric() || matches!(bytes[at - 1], b'_' | b'$') || !bytes[at - 1].is_ascii())
 }
 
 #[cfg(test)]

@@ -4,11 +4,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::{
-    Expr, ObjectName, Query, Select, TableFactor, Visit, Visitor,
-};
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Select, TableFactor, Visit, Visitor};
 
 use super::functions::{TABLE_FUNCTIONS, built_in};
+use super::names::function_name;
 use super::scope::Scope;
 use super::session::lock;
 use super::{extension, unsupported};
@@ -28,7 +27,7 @@ struct Survey<'a> {
 
 impl Survey<'_> {
     fn scalar(&self, name: &ObjectName) -> Result<()> {
-        let name = name.to_string().to_lowercase();
+        let name = function_name(name);
         if built_in().has(&name) || lock(&self.scope.found).scalars.contains_key(&name) {
             return Ok(());
         }
@@ -40,7 +39,7 @@ impl Survey<'_> {
     }
 
     fn table(&self, name: &ObjectName) -> Result<()> {
-        let name = name.to_string().to_lowercase();
+        let name = function_name(name);
         if TABLE_FUNCTIONS.contains(&name.as_str()) || lock(&self.scope.found).tables.contains_key(&name) {
             return Ok(());
         }
@@ -53,12 +52,22 @@ impl Survey<'_> {
     fn factor(&self, factor: &TableFactor) -> Result<()> {
         match factor {
             TableFactor::Table {
-                name, args, with_hints, version, with_ordinality, partitions, json_path, sample, index_hints, ..
+                name,
+                args,
+                with_hints,
+                version,
+                with_ordinality,
+                partitions,
+                json_path,
+                sample,
+                index_hints,
+                ..
             } => {
                 refuse(version.is_some(), "AS OF on a table")?;
                 refuse(sample.is_some(), "TABLESAMPLE")?;
                 refuse(*with_ordinality, "WITH ORDINALITY")?;
-                let rest = with_hints.is_empty() && partitions.is_empty() && json_path.is_none() && index_hints.is_empty();
+                let rest =
+                    with_hints.is_empty() && partitions.is_empty() && json_path.is_none() && index_hints.is_empty();
                 refuse(!rest, "hints, partitions and paths on a table")?;
                 match args {
                     Some(args) => {

@@ -1,12 +1,14 @@
 //! Rows on their way into segment files: a transaction's when they are many, and a checkpoint's. Memory holds at most
 //! about one row group. It refuses to decide when rows are committed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
 
 use super::PROVISIONAL;
+use super::keys::KeyIndexes;
 use super::lock::WriterLock;
 use super::part::{Part, from_arrow};
 use super::record::Attached;
@@ -71,7 +73,7 @@ impl Writers {
         }
         if let Some((batch, ids)) = cutter.cut(&table.spec.schema, true)? {
             let indexes = table.learn_keys(&batch)?;
-            new.push(Part::memory(ids, batch, super::keys::KeyIndexes::new(indexes), table.spec.schema.clone()));
+            new.push(Part::memory(ids, batch, KeyIndexes::new(indexes), table.spec.schema.clone()));
         }
         table.replace_tail(start, new);
         Ok(())
@@ -86,29 +88,24 @@ impl Writers {
         ids: RowIds,
     ) -> Result<Part> {
         let schema = &table.spec.schema;
-        if self.0.get(&table.id).is_none_or(|writer| writer.is_full() || writer.schema() != schema) {
-            self.finish_one(table.id)?;
-            // Nobody may take the file for a leftover before it is locked.
-            let _held = target.lock.hold()?;
-            self.0.insert(table.id, SegmentWriter::create(target.segments, schema)?);
-        }
-        let Some(writer) = self.0.get_mut(&table.id) else { return Err(from_arrow_missing()) };
+        let mut writer = match self.0.remove(&table.id) {
+            Some(writer) if !writer.is_full() && writer.schema() == schema => writer,
+            full => {
+                full.map_or(Ok(()), SegmentWriter::finish)?;
+                // Nobody may take the file for a leftover before it is locked.
+                let _held = target.lock.hold()?;
+                SegmentWriter::create(target.segments, schema)?
+            }
+        };
         let (file, group) = writer.write(batch, &table.keys)?;
+        self.0.insert(table.id, writer);
         Ok(Part::segment(ids, file, group, schema.clone()))
-    }
-
-    fn finish_one(&mut self, table: TableId) -> Result<()> {
-        self.0.remove(&table).map_or(Ok(()), SegmentWriter::finish)
     }
 
     /// Completes every file and makes it durable.
     pub(crate) fn finish(&mut self) -> Result<()> {
         self.0.drain().try_for_each(|(_, writer)| writer.finish())
     }
-}
-
-fn from_arrow_missing() -> crate::error::Error {
-    crate::error::Error::new(crate::error::codes::INTERNAL, "a segment writer is missing")
 }
 
 /// Writes the live rows of parts into new row groups, under the ids that they have.
@@ -131,8 +128,8 @@ pub(crate) fn rewrite(target: Target<'_>, table: &Table, parts: &[Part]) -> Resu
 /// Collects rows and cuts row groups off.
 struct Cutter {
     group_rows: usize,
-    batches: std::collections::VecDeque<RecordBatch>,
-    ids: std::collections::VecDeque<u64>,
+    batches: VecDeque<RecordBatch>,
+    ids: VecDeque<u64>,
     rows: usize,
     bytes: usize,
 }
@@ -150,7 +147,7 @@ impl Cutter {
     }
 
     /// The next full row group, or whatever is left if `whole`.
-    fn cut(&mut self, schema: &arrow::datatypes::SchemaRef, whole: bool) -> Result<Option<(RecordBatch, RowIds)>> {
+    fn cut(&mut self, schema: &SchemaRef, whole: bool) -> Result<Option<(RecordBatch, RowIds)>> {
         if self.rows == 0 || (self.rows < self.group_rows && !whole) {
             return Ok(None);
         }

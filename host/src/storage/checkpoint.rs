@@ -22,7 +22,10 @@ pub(crate) fn plan(target: Target<'_>, state: &State) -> Result<Vec<Operation>> 
     let mut operations = Vec::new();
     for table in state.tables.values() {
         for stretch in table.parts.chunk_by(|one, other| is_movable(one) && is_movable(other)) {
-            let range = (stretch.first().and_then(|part| part.ids().first()), stretch.last().and_then(|part| part.ids().last()));
+            let range = (
+                stretch.first().and_then(|part| part.ids().first()),
+                stretch.last().and_then(|part| part.ids().last()),
+            );
             let (Some(first), Some(last)) = range else { continue };
             if stretch.iter().any(must_move) || (stretch.len() > SMALL_GROUPS_MAX && stretch.iter().all(is_movable)) {
                 let groups = rewrite(target, table, stretch)?;

@@ -294,7 +294,10 @@ impl File {
         match error.kind() {
             ErrorKind::Unsupported => Error::new(
                 codes::LOCKED,
-                format!("the file system of `{}` cannot lock files, so a database on it is not safe", self.path.display()),
+                format!(
+                    "the file system of `{}` cannot lock files, so a database on it is not safe",
+                    self.path.display()
+                ),
             ),
             _ => Error::io("lock", &self.path, error),
         }

@@ -129,14 +129,22 @@ impl KeyEncoder {
         Ok(())
     }
 
-    fn comparator(&self, part: &Part, keys: &EncodedKeys) -> Result<impl Fn(usize, usize) -> std::cmp::Ordering + use<>> {
+    fn comparator(
+        &self,
+        part: &Part,
+        keys: &EncodedKeys,
+    ) -> Result<impl Fn(usize, usize) -> std::cmp::Ordering + use<>> {
         let mut columns = Vec::with_capacity(self.key.columns.len());
         for (&column, values) in self.key.columns.iter().zip(&keys.values) {
             let column = part.column(column)?;
             columns.push(make_comparator(&column, values, SortOptions::default()).map_err(from_arrow)?);
         }
         Ok(move |left, right| {
-            columns.iter().map(|column| column(left, right)).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+            columns
+                .iter()
+                .map(|column| column(left, right))
+                .find(|order| order.is_ne())
+                .unwrap_or(std::cmp::Ordering::Equal)
         })
     }
 
@@ -177,9 +185,8 @@ impl EncodedKeys {
 
     fn hashes(&self) -> &[u64] {
         self.hashes.get_or_init(|| {
-            let mut hashes: Box<[u64]> = (0..self.len())
-                .filter_map(|position| Some(hash(self.get(position)?) | position as u64))
-                .collect();
+            let mut hashes: Box<[u64]> =
+                (0..self.len()).filter_map(|position| Some(hash(self.get(position)?) | position as u64)).collect();
             hashes.sort_unstable();
             hashes
         })
@@ -234,11 +241,17 @@ impl EncodedKeys {
     }
 }
 
+/// Least and greatest key.
+pub(crate) type KeyBounds = (Box<[u8]>, Box<[u8]>);
+
+/// Indexes by the columns of the body that make the key.
+pub(crate) type IndexList = Vec<(Box<[usize]>, Arc<KeyIndex>)>;
+
 /// Bounds of the keys of a part, and whether its rows lie in strictly ascending order of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyRange {
     /// Least and greatest key; `None` if no row has a key.
-    pub(crate) bounds: Option<(Box<[u8]>, Box<[u8]>)>,
+    pub(crate) bounds: Option<KeyBounds>,
     pub(crate) sorted: bool,
 }
 
@@ -291,10 +304,10 @@ impl KeyIndex {
 
 /// The indexes of a part, by the columns of its body.
 #[derive(Debug, Default)]
-pub(crate) struct KeyIndexes(Mutex<Vec<(Box<[usize]>, Arc<KeyIndex>)>>);
+pub(crate) struct KeyIndexes(Mutex<IndexList>);
 
 impl KeyIndexes {
-    pub(crate) fn new(indexes: Vec<(Box<[usize]>, Arc<KeyIndex>)>) -> Self {
+    pub(crate) fn new(indexes: IndexList) -> Self {
         Self(Mutex::new(indexes))
     }
 

@@ -82,7 +82,12 @@ impl Manifest {
     }
 
     /// Reads the manifest with this number; `None` if it is not there.
-    pub(crate) fn read(directory: &Directory, database: Ulid, number: u64, segments: &Segments) -> Result<Option<Self>> {
+    pub(crate) fn read(
+        directory: &Directory,
+        database: Ulid,
+        number: u64,
+        segments: &Segments,
+    ) -> Result<Option<Self>> {
         let file = format!("{FOLDER}/{}", name(number));
         let Some(bytes) = directory.read(&file)? else { return Ok(None) };
         let manifest = Self::decode(&bytes, database, segments).map_err(|flaw| corrupt(&file, &flaw))?;
@@ -212,7 +217,7 @@ pub(crate) fn read_current(directory: &Directory) -> Result<Option<u64>> {
         let mut from = Decoder::new(&bytes);
         let head = from.raw(16)?;
         let is_good = crc32c(head) == from.u32()? && from.is_empty() && head.starts_with(CURRENT_MAGIC);
-        Ok(is_good.then(|| Decoder::new(&head[8..]).u64()).transpose()?)
+        is_good.then(|| Decoder::new(&head[8..]).u64()).transpose()
     };
     match parse() {
         Ok(Some(number)) => Ok(Some(number)),

@@ -9,8 +9,8 @@ use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use roaring::RoaringBitmap;
 
-use super::keys::KeyIndexes;
 use super::keys::KeyIndex;
+use super::keys::KeyIndexes;
 use super::rows::RowIds;
 use super::segment::{Group, SegmentFile};
 use super::statistics::ColumnStatistics;

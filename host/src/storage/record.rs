@@ -88,20 +88,47 @@ pub(crate) struct Attached {
 /// One change.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    CreateTable { table: TableId, spec: Arc<TableSpec> },
-    DropTable { table: TableId },
+    CreateTable {
+        table: TableId,
+        spec: Arc<TableSpec>,
+    },
+    DropTable {
+        table: TableId,
+    },
     /// For each new column the old one.
-    AlterTable { table: TableId, spec: Arc<TableSpec>, columns: Vec<Option<usize>> },
+    AlterTable {
+        table: TableId,
+        spec: Arc<TableSpec>,
+        columns: Vec<Option<usize>>,
+    },
     /// Rows at the end; they get the next row ids.
-    Append { table: TableId, batch: Batch },
+    Append {
+        table: TableId,
+        batch: Batch,
+    },
     /// A row group at the end; its rows get the next row ids.
-    Attach { table: TableId, attached: Attached },
-    Delete { table: TableId, rows: Arc<RoaringTreemap> },
-    Put { key: Bytes, value: Bytes },
-    Remove { key: Bytes },
+    Attach {
+        table: TableId,
+        attached: Attached,
+    },
+    Delete {
+        table: TableId,
+        rows: Arc<RoaringTreemap>,
+    },
+    Put {
+        key: Bytes,
+        value: Bytes,
+    },
+    Remove {
+        key: Bytes,
+    },
     /// The rows with ids in `range`, both ends included, are from now on in these row groups. Rows of theirs that are
     /// not live any more are deleted.
-    Rewrite { table: TableId, range: (u64, u64), groups: Vec<(Attached, RowIds)> },
+    Rewrite {
+        table: TableId,
+        range: (u64, u64),
+        groups: Vec<(Attached, RowIds)>,
+    },
 }
 
 const CREATE: u8 = 1;

@@ -98,9 +98,7 @@ pub(crate) fn is_unfinished(directory: &Directory) -> Result<bool> {
     let log = inside(wal::FOLDER)?;
     let is_log_empty = match log.as_slice() {
         [] => true,
-        [only] if *only == "00000001.wal" => {
-            directory.open(&wal::name(1), Mode::Read)?.len()? <= wal::HEADER
-        }
+        [only] if *only == "00000001.wal" => directory.open(&wal::name(1), Mode::Read)?.len()? <= wal::HEADER,
         _ => false,
     };
     let manifests = inside(manifest::FOLDER)?;
@@ -118,7 +116,8 @@ pub(crate) fn load(files: &Files) -> Result<Head> {
         let missing = if let Some(manifest) = manifest {
             match WalFile::open(&files.directory, files.database, manifest.wal, files.is_read_only)? {
                 Some(wal) => {
-                    let position = Position { wal, offset: wal::HEADER, manifest: number, first: manifest.wal, bytes_before: 0 };
+                    let position =
+                        Position { wal, offset: wal::HEADER, manifest: number, first: manifest.wal, bytes_before: 0 };
                     return Ok(Head { state: Arc::new(manifest.state), log: Some(position) });
                 }
                 None => wal::name(manifest.wal),
@@ -157,6 +156,10 @@ pub(crate) fn catch_up(files: &Files, head: &mut Head, writers: Writers) -> Resu
 fn replay(files: &Files, head: &mut Head, writers: Writers, found: &mut CaughtUp) -> Result<()> {
     loop {
         let Some(position) = &mut head.log else { return Ok(()) };
+        if position.wal.file.len()? < position.offset {
+            let message = "another process cut the log back after a failed write; the database must be opened again";
+            return Err(Error::new(codes::POISONED, message));
+        }
         let bytes = position.wal.file.read_from(position.offset)?;
         let name = position.wal.file.name.clone();
         let mut at = 0;
@@ -214,14 +217,7 @@ fn follow(files: &Files, head: &mut Head) -> Result<()> {
 }
 
 /// Deals with bytes at the end of the log that are not a record.
-fn tail(
-    files: &Files,
-    head: &Head,
-    bytes: &[u8],
-    flaw: &str,
-    writers: Writers,
-    found: &mut CaughtUp,
-) -> Result<()> {
+fn tail(files: &Files, head: &Head, bytes: &[u8], flaw: &str, writers: Writers, found: &mut CaughtUp) -> Result<()> {
     found.has_tail = true;
     let Some(position) = head.log.as_ref().filter(|_| writers == Writers::Excluded) else { return Ok(()) };
     if is_followed(files, position)? || wal::was_durable(bytes, head.state.lsn + 1) {

@@ -167,7 +167,8 @@ impl SegmentFile {
         let mapped = self.mapped(frame.length)?;
         let bytes = mapped.buffer.as_slice();
         let (start, end) = frame.groups;
-        let (Some(head), Some(tail)) = (stretch(bytes, 0, start), stretch(bytes, end, frame.length.saturating_sub(end)))
+        let (Some(head), Some(tail)) =
+            (stretch(bytes, 0, start), stretch(bytes, end, frame.length.saturating_sub(end)))
         else {
             return Err(corrupt(&self.name(), "its row groups lie outside"));
         };
@@ -197,7 +198,8 @@ impl Group {
     }
 
     pub(crate) fn statistics(&self, column: usize) -> Option<&ColumnStatistics> {
-        let decoded = self.statistics.decoded.get_or_init(|| decode_statistics(&self.statistics.stored).unwrap_or_default());
+        let decoded =
+            self.statistics.decoded.get_or_init(|| decode_statistics(&self.statistics.stored).unwrap_or_default());
         decoded.get(column)
     }
 
@@ -256,10 +258,13 @@ impl Group {
         let extent = |from: &mut Decoder<'_>| {
             let extent = Extent { offset: from.u64()?, length: from.u64()?, checksum: from.u32()? };
             let end = extent.offset.checked_add(extent.length);
-            end.filter(|&end| end <= i64::MAX as u64).map(|_| extent).ok_or_else(|| "a stretch is out of bounds".to_owned())
+            end.filter(|&end| end <= i64::MAX as u64)
+                .map(|_| extent)
+                .ok_or_else(|| "a stretch is out of bounds".to_owned())
         };
         let rows = from.u32()?;
-        let dictionaries = (0..from.count(24)?).map(|_| Ok((extent(from)?, from.u32()?))).collect::<Result<_, Flaw>>()?;
+        let dictionaries =
+            (0..from.count(24)?).map(|_| Ok((extent(from)?, from.u32()?))).collect::<Result<_, Flaw>>()?;
         let metadata = extent(from)?;
         let columns: Vec<Extent> = (0..from.count(20)?).map(|_| extent(from)).collect::<Result<_, Flaw>>()?;
         let mut position = metadata.offset + metadata.length;
@@ -413,7 +418,8 @@ fn describe(
     ranges: Vec<(Box<[usize]>, KeyRange)>,
     statistics: Vec<ColumnStatistics>,
 ) -> Result<Group> {
-    let odd = |flaw: Flaw| crate::error::Error::new(crate::error::codes::INTERNAL, format!("a row group is odd: {flaw}"));
+    let odd =
+        |flaw: Flaw| crate::error::Error::new(crate::error::codes::INTERNAL, format!("a row group is odd: {flaw}"));
     let mut dictionaries = Vec::new();
     let mut from = Decoder::new(bytes);
     loop {
@@ -457,7 +463,10 @@ fn describe(
             metadata: stretch(start, &bytes[start..body_start]),
             columns,
             ranges,
-            statistics: Statistics { stored: encode_statistics(&statistics)?.into(), decoded: OnceLock::from(statistics) },
+            statistics: Statistics {
+                stored: encode_statistics(&statistics)?.into(),
+                decoded: OnceLock::from(statistics),
+            },
         });
     }
 }

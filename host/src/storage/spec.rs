@@ -52,12 +52,18 @@ impl TableSpec {
                 .map(|&column| {
                     let field = self.schema.fields().get(column);
                     field.map(|field| SortField::new(field.data_type().clone())).ok_or_else(|| {
-                        Error::new(codes::NO_COLUMN, format!("key `{}` names column {column}, which is not there", key.name))
+                        Error::new(
+                            codes::NO_COLUMN,
+                            format!("key `{}` names column {column}, which is not there", key.name),
+                        )
                     })
                 })
                 .collect::<Result<Vec<_>>>()?;
             if fields.is_empty() || !RowConverter::supports_fields(&fields) {
-                return Err(Error::new(codes::TYPE, format!("key `{}` cannot be built on columns of these types", key.name)));
+                return Err(Error::new(
+                    codes::TYPE,
+                    format!("key `{}` cannot be built on columns of these types", key.name),
+                ));
             }
         }
         Ok(())

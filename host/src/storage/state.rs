@@ -32,12 +32,7 @@ pub(crate) struct Entry {
 
 impl State {
     pub(crate) fn empty() -> Self {
-        Self {
-            version: 0,
-            lsn: 0,
-            tables: RedBlackTreeMapSync::new_sync(),
-            entries: RedBlackTreeMapSync::new_sync(),
-        }
+        Self { version: 0, lsn: 0, tables: RedBlackTreeMapSync::new_sync(), entries: RedBlackTreeMapSync::new_sync() }
     }
 
     /// The state after a record.
@@ -76,7 +71,8 @@ impl State {
                 spec.validate()?;
                 self.with_table(*table, |next| {
                     let known = next.spec.schema.fields().len();
-                    if columns.len() != spec.schema.fields().len() || columns.iter().flatten().any(|&old| old >= known) {
+                    if columns.len() != spec.schema.fields().len() || columns.iter().flatten().any(|&old| old >= known)
+                    {
                         return Err(misfit("a table is altered that looks different"));
                     }
                     next.spec_version = version;

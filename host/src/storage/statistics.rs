@@ -107,14 +107,21 @@ mod tests {
                 Arc::new(BooleanArray::from(vec![true])),
             ),
             (
-                Arc::new(Decimal128Array::from(vec![Some(5), None, Some(4)]).with_data_type(DataType::Decimal128(9, 2))),
+                Arc::new(
+                    Decimal128Array::from(vec![Some(5), None, Some(4)]).with_data_type(DataType::Decimal128(9, 2)),
+                ),
                 Arc::new(Decimal128Array::from(vec![4]).with_data_type(DataType::Decimal128(9, 2))),
                 Arc::new(Decimal128Array::from(vec![5]).with_data_type(DataType::Decimal128(9, 2))),
             ),
         ];
         for (column, least, greatest) in columns {
             let facts = ColumnStatistics::of(&column);
-            assert_eq!((facts.min, facts.max, facts.nulls), (Some(least), Some(greatest), 1), "{:?}", column.data_type());
+            assert_eq!(
+                (facts.min, facts.max, facts.nulls),
+                (Some(least), Some(greatest), 1),
+                "{:?}",
+                column.data_type()
+            );
         }
     }
 

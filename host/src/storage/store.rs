@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
+use super::ROWS_PER_GROUP;
 use super::bulk::Target;
 use super::check;
 use super::checkpoint;
@@ -82,7 +83,9 @@ impl Store {
         let mut database = manifest::read_format(&directory)?;
         if database.is_none() {
             let is_there = directory.exists();
-            if !(options.create && may_write) || (is_there && !recover::is_unfinished(&directory).map_err(|_| not_one())?) {
+            if !(options.create && may_write)
+                || (is_there && !recover::is_unfinished(&directory).map_err(|_| not_one())?)
+            {
                 return Err(not_one());
             }
             directory.create_dir("")?;
@@ -129,6 +132,7 @@ impl Store {
         head: Head,
         warnings: Vec<String>,
     ) -> Self {
+        let options = Options { group_rows: options.group_rows.clamp(1, ROWS_PER_GROUP), ..options };
         let end = head.log.as_ref().map(|position| (position.wal.file.clone(), position.offset));
         let keep = place(&head);
         Self(Arc::new(Shared {
@@ -221,6 +225,11 @@ impl Store {
 
     pub(crate) fn commit(&self, base: &State, work: &Work) -> Result<u64> {
         let version = self.0.commit(base, work)?;
+        if work.drops_tables()
+            && let Err(error) = self.0.sweep()
+        {
+            guard(&self.0.warnings).push(format!("space is not given back yet: {}", error.message()));
+        }
         if self.0.log_bytes() > self.0.options.wal_bytes_max {
             // The commit is done whatever becomes of this.
             self.0.checkpoint_or_warn();
@@ -316,7 +325,9 @@ impl Shared {
                     if let Ok(held) = self.lock.hold() {
                         self.cut_back(&self.head(), &held);
                     }
-                    return Err(error.detail("whether the transaction is durable shows when the database is opened again"));
+                    return Err(
+                        error.detail("whether the transaction is durable shows when the database is opened again")
+                    );
                 }
             }
         }
@@ -451,7 +462,7 @@ impl Shared {
         }
     }
 
-    /// Removes what crashed transactions left, if nobody is writing just now.
+    /// Removes what crashed transactions and dropped tables left, if nobody is writing just now.
     fn sweep(&self) -> Result<()> {
         let Some(files) = self.files.as_ref().filter(|files| !files.is_read_only) else { return Ok(()) };
         let Some(held) = self.lock.try_hold()? else { return Ok(()) };

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use roaring::{RoaringBitmap, RoaringTreemap};
 
 use super::ROWS_PER_GROUP;
-use super::keys::{EncodedKeys, KeyEncoder, KeyIndex, KeyIndexes};
+use super::keys::{EncodedKeys, IndexList, KeyEncoder, KeyIndex, KeyIndexes, KeyRange};
 use super::part::{Part, from_arrow};
 use super::record::Attached;
 use super::rows::RowIds;
@@ -56,7 +56,7 @@ impl Table {
     }
 
     /// Puts rows at the end, cut into row groups; `indexes` has what is known of the keys if it is one group.
-    pub(crate) fn append(&mut self, batch: &RecordBatch, indexes: Vec<(Box<[usize]>, Arc<KeyIndex>)>) -> Result<()> {
+    pub(crate) fn append(&mut self, batch: &RecordBatch, indexes: IndexList) -> Result<()> {
         let mut indexes = Some(indexes).filter(|_| batch.num_rows() <= ROWS_PER_GROUP);
         for start in (0..batch.num_rows()).step_by(ROWS_PER_GROUP) {
             let slice = batch.slice(start, ROWS_PER_GROUP.min(batch.num_rows() - start));
@@ -131,9 +131,8 @@ impl Table {
             }
         }
         let live = |id: u64| {
-            locate(old, id).is_some_and(|index| {
-                old[index].ids().position(id).is_some_and(|position| old[index].is_live(position))
-            })
+            locate(old, id)
+                .is_some_and(|index| old[index].ids().position(id).is_some_and(|position| old[index].is_live(position)))
         };
         let mut new = Vec::with_capacity(groups.len());
         let mut rows = before.iter().chain(&after).map(|part| part.rows() as u64).sum::<u64>();
@@ -189,8 +188,8 @@ impl Table {
     }
 
     /// Refuses rows of which one has a key that is taken; otherwise returns what it learnt of their keys.
-    pub(crate) fn check_unique(&self, batch: &RecordBatch) -> Result<Vec<(Box<[usize]>, Arc<KeyIndex>)>> {
-        let mut indexes: Vec<(Box<[usize]>, Arc<KeyIndex>)> = Vec::with_capacity(self.keys.len());
+    pub(crate) fn check_unique(&self, batch: &RecordBatch) -> Result<IndexList> {
+        let mut indexes: IndexList = Vec::with_capacity(self.keys.len());
         for key in self.keys.iter() {
             let values = key.key.columns.iter().map(|&column| batch.column(column).clone()).collect();
             let keys = key.encode(values)?;
@@ -208,7 +207,7 @@ impl Table {
     }
 
     /// What there is to know of the keys of rows that are known to be unique.
-    pub(crate) fn learn_keys(&self, batch: &RecordBatch) -> Result<Vec<(Box<[usize]>, Arc<KeyIndex>)>> {
+    pub(crate) fn learn_keys(&self, batch: &RecordBatch) -> Result<IndexList> {
         if batch.num_rows() > ROWS_PER_GROUP {
             return Ok(Vec::new());
         }
@@ -315,7 +314,9 @@ fn merge_tail(parts: &mut Vec<Part>, schema: &SchemaRef) -> Result<()> {
             .iter()
             .rev()
             .take_while(|part| {
-                part.is_memory() && self::level(part) <= level && (part.ids().first() >= Some(super::PROVISIONAL)) == own
+                part.is_memory()
+                    && self::level(part) <= level
+                    && (part.ids().first() >= Some(super::PROVISIONAL)) == own
             })
             .count();
         let rows: usize = parts[parts.len() - like..].iter().map(Part::rows).sum();
@@ -341,12 +342,12 @@ fn merge(runs: &[Part], schema: &SchemaRef) -> Result<Part> {
 }
 
 /// What follows for the keys of rows that stood in these parts, one after the other.
-pub(crate) fn merged_ranges(runs: &[Part]) -> Vec<(Box<[usize]>, Arc<KeyIndex>)> {
+pub(crate) fn merged_ranges(runs: &[Part]) -> IndexList {
     let plain = runs.iter().all(|run| run.columns().is_none());
     let mut known = runs.iter().map(|run| run.body().keys.ranges());
     let Some(first) = known.next().filter(|_| plain) else { return Vec::new() };
     let known: Vec<_> = known.collect();
-    let chain = |columns: &[usize], range: super::keys::KeyRange| {
+    let chain = |columns: &[usize], range: KeyRange| {
         known.iter().try_fold(range, |range, next| {
             next.iter().find(|(of, _)| **of == *columns).map(|(_, next)| range.then(next))
         })

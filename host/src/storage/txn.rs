@@ -64,7 +64,13 @@ struct Touched {
 impl Transaction {
     pub(crate) fn new(store: Store, base: Arc<State>, read_only: bool) -> Self {
         let changes = Changes { state: base.clone(), tables: Arc::default(), entries: Arc::default() };
-        Self { store, base, changes: Mutex::new(changes), writers: Mutex::default(), read_only: AtomicBool::new(read_only) }
+        Self {
+            store,
+            base,
+            changes: Mutex::new(changes),
+            writers: Mutex::default(),
+            read_only: AtomicBool::new(read_only),
+        }
     }
 
     /// What this transaction sees now, its own changes included.
@@ -322,6 +328,11 @@ impl Work {
             }
         }
         Ok(())
+    }
+
+    /// Whether files may not be needed any more.
+    pub(crate) fn drops_tables(&self) -> bool {
+        self.0.tables.values().any(|touched| touched.dropped)
     }
 
     /// The operations that lead from the base, or from a later state for which `validate` holds, to what was wanted.

@@ -169,10 +169,12 @@ fn parse(bytes: &[u8]) -> Result<Stored<'_>, Flaw> {
 /// rather than the tail that a crash left.
 pub(crate) fn was_durable(bytes: &[u8], lsn: u64) -> bool {
     let later = |start: usize| parse(&bytes[start..]).is_ok_and(|record| record.durable >= lsn && record.lsn > lsn);
-    (1..bytes.len().saturating_sub(RECORD_HEADER - 1)).any(|start| bytes[start..].starts_with(&RECORD_MAGIC) && later(start))
+    (1..bytes.len().saturating_sub(RECORD_HEADER - 1))
+        .any(|start| bytes[start..].starts_with(&RECORD_MAGIC) && later(start))
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::storage::tests::faulty::Twin;
@@ -202,6 +204,22 @@ mod tests {
                 assert_eq!(was_durable(from, record as u64 + 1), record < 2, "byte {at}");
             }
         }
+    }
+
+    #[test]
+    fn a_bad_record_of_a_group_that_was_never_durable_is_a_tail_though_a_later_one_is_whole() {
+        let directory = Twin::new(1).directory();
+        directory.create_dir(FOLDER).unwrap();
+        let wal = WalFile::create(&directory, Ulid::from_bytes([7; 16]), 1, 1).unwrap();
+        let end = wal.append(HEADER, 1, 0, Kind::Commit, b"lost").unwrap();
+        let end = wal.append(end, 2, 0, Kind::Commit, b"kept").unwrap();
+        let mut bytes = wal.file.read_from(HEADER).unwrap();
+        bytes[41] ^= 1;
+        assert!(matches!(next(&bytes), Next::Bad(_)) && !was_durable(&bytes, 1));
+        wal.append(end, 3, 2, Kind::Commit, b"knows").unwrap();
+        let mut bytes = wal.file.read_from(HEADER).unwrap();
+        bytes[41] ^= 1;
+        assert!(was_durable(&bytes, 1));
     }
 
     #[test]

@@ -79,7 +79,8 @@ fn condense(errors: &AbiInstabilityErrors, older: bool) -> String {
         TLFieldOrFunction::Function(function) => function.name.to_string(),
     });
     // Tuple fields, return slots and a vtable's own pointer are steps of the checker's, not of the author's.
-    let named = path.filter(|step| !step.starts_with("__") && !step.trim_start_matches("field_").parse::<u32>().is_ok());
+    let named =
+        path.filter(|step| !step.starts_with("__") && step.trim_start_matches("field_").parse::<u32>().is_err());
     let mut path: Vec<String> = std::iter::once("root".to_owned()).chain(named).collect();
     path.dedup();
     let path = path.join(".");

@@ -2,9 +2,9 @@
 //! Their layout is the Arrow project's published standard, so both sides may use different versions of arrow.
 
 use abi_stable::StableAbi;
+use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_data::ffi::FFI_ArrowArray;
 use arrow_schema::ffi::FFI_ArrowSchema;
-use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 
 macro_rules! opaque {
     ($(#[$doc:meta])* $name:ident, $inner:ty) => {

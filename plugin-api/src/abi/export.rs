@@ -11,8 +11,7 @@ use super::{
     scalar_mode,
 };
 use crate::arrow::{
-    Column, Output, export_array, export_field, export_schema, export_stream, import_array, import_batch,
-    import_schema,
+    Column, Output, export_array, export_field, export_schema, export_stream, import_array, import_batch, import_schema,
 };
 use crate::error::Result;
 use crate::function::{Body, Overload, checked};
@@ -202,11 +201,7 @@ extern "C" fn statement<P: Plugin>(
     })
 }
 
-extern "C" fn scalar<P: Plugin>(
-    context: PluginContext,
-    name: RStr<'_>,
-    arguments: AbiSchema,
-) -> AbiResult<AbiScalar> {
+extern "C" fn scalar<P: Plugin>(context: PluginContext, name: RStr<'_>, arguments: AbiSchema) -> AbiResult<AbiScalar> {
     guard(|| {
         // SAFETY: see `contributions`.
         let instance = unsafe { shared::<P>(context) };

@@ -27,8 +27,8 @@ pub use calls::{
 };
 pub use check::{ApiVersion, CheckError, accept};
 pub use column::{AbiBuffer, AbiColumn, AbiOutput};
-pub use export::root;
 pub use data::{AbiArray, AbiArraySchema, AbiSchema, AbiStream};
+pub use export::root;
 pub use host::{AbiHost, HostContext, HostVt, HostVt_Ref};
 pub use plugin::{
     AbiPlugin, AbiScalar, AbiTable, PluginContext, PluginRoot, PluginRoot_Ref, PluginVt, PluginVt_Ref, ScalarVt,

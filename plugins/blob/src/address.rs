@@ -61,7 +61,7 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self> {
         let rest = text.strip_prefix(SCHEME).ok_or_else(|| {
-            code::ADDRESS.error(format!("`{text}` is not an address")).help("an address is written blob://bucket/key")
+            code::ADDRESS.error(format!("`{text}` is not an address, which is written blob://bucket/key"))
         })?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         name::check_bucket(bucket)?;

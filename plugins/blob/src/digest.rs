@@ -34,7 +34,12 @@ impl Summary {
     pub fn of(bytes: &[u8]) -> Self {
         let mut checksums = Vec::new();
         bytes.chunks(CHUNK_BYTES).for_each(|chunk| push_checksum(&mut checksums, chunk));
-        Self { size: bytes.len() as u64, md5: Md5::digest(bytes).into(), sha256: Sha256::digest(bytes).into(), checksums }
+        Self {
+            size: bytes.len() as u64,
+            md5: Md5::digest(bytes).into(),
+            sha256: Sha256::digest(bytes).into(),
+            checksums,
+        }
     }
 
     /// The ETag of an object that was put in one piece: its MD5 in hex.
@@ -80,7 +85,10 @@ impl Digests {
 /// One digest, on the caller's thread for the first chunk and on its own from then on.
 enum Lane<D> {
     Here(D),
-    There { chunks: SyncSender<Arc<Vec<u8>>>, thread: JoinHandle<D> },
+    There {
+        chunks: SyncSender<Arc<Vec<u8>>>,
+        thread: JoinHandle<D>,
+    },
     /// Only while a thread is started.
     Gone,
 }
@@ -158,10 +166,7 @@ mod tests {
             ("abc", "900150983cd24fb0d6963f7d28e17f72"),
             ("message digest", "f96b697d7cb7938d525a2f31aaf161d0"),
             ("abcdefghijklmnopqrstuvwxyz", "c3fcd3d76192e4007dfb496cca67e13b"),
-            (
-                "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
-                "d174ab98d277d9f5a5611c2c9f419d9f",
-            ),
+            ("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", "d174ab98d277d9f5a5611c2c9f419d9f"),
             (
                 "12345678901234567890123456789012345678901234567890123456789012345678901234567890",
                 "57edf4a22be3c955ac49da2e2107b67a",

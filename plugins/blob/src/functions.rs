@@ -68,7 +68,8 @@ fn look<T>(blob: &Blob, call: &Call, (bucket, key): (&str, &str), f: impl FnOnce
 
 fn bind_list(_: &Blob, _: &Call, arguments: &TableArguments) -> Result<Table> {
     if arguments.len() > 4 {
-        let error = Error::new("KDK-0103", format!("`list_blobs` takes one to four arguments, not {}", arguments.len()));
+        let error =
+            Error::new("KDK-0103", format!("`list_blobs` takes one to four arguments, not {}", arguments.len()));
         return Err(error.sqlstate("42883").help("list_blobs(bucket [, prefix [, delimiter [, versions]]])"));
     }
     let list = List {

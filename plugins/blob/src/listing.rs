@@ -37,7 +37,8 @@ impl Grouper {
             return Step::Covered;
         }
         let rest = key.get(self.prefix..).filter(|_| !self.delimiter.is_empty());
-        let common = rest.and_then(|rest| rest.find(&self.delimiter)).map(|at| &key[..self.prefix + at + self.delimiter.len()]);
+        let common =
+            rest.and_then(|rest| rest.find(&self.delimiter)).map(|at| &key[..self.prefix + at + self.delimiter.len()]);
         let step = match common {
             None => Step::Object,
             Some(common) => {

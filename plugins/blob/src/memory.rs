@@ -134,8 +134,7 @@ impl Index for MemoryIndex {
         };
         let limit = limit.map_or(usize::MAX, |limit| limit as usize);
         let versions = self.all(bucket).into_iter().map(|object| object.version);
-        let versions: Vec<_> =
-            versions.filter(|v| range.contains(&v.key) && shown(v)).take(limit).map(Ok).collect();
+        let versions: Vec<_> = versions.filter(|v| range.contains(&v.key) && shown(v)).take(limit).map(Ok).collect();
         Ok(Box::new(versions.into_iter()))
     }
 

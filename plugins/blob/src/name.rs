@@ -104,7 +104,8 @@ pub fn check_metadata(metadata: &Pairs) -> Result<()> {
     }
     let bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > METADATA_BYTES_MAX {
-        let message = format!("metadata has at most {METADATA_BYTES_MAX} bytes, names and values together, not {bytes}");
+        let message =
+            format!("metadata has at most {METADATA_BYTES_MAX} bytes, names and values together, not {bytes}");
         return Err(code::LIMIT.error(message));
     }
     Ok(())
@@ -121,7 +122,21 @@ mod tests {
         }
         let long = "a".repeat(64);
         for bad in [
-            "", "Raw", "a_b", "-a", "a-", ".a", "a.", "a..b", "192.168.0.1", "xn--a", "a-s3alias", "ä", "a/b", "a b", "..",
+            "",
+            "Raw",
+            "a_b",
+            "-a",
+            "a-",
+            ".a",
+            "a.",
+            "a..b",
+            "192.168.0.1",
+            "xn--a",
+            "a-s3alias",
+            "ä",
+            "a/b",
+            "a b",
+            "..",
             &long,
         ] {
             let error = check_bucket(bad).unwrap_err();

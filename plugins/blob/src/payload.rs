@@ -116,15 +116,20 @@ impl Payloads {
         self.disk.make_folder(&folder).map_err(|error| io_error("create", &folder, &error))?;
         let mut file = self.disk.create(path).map_err(|error| io_error("create", path, &error))?;
         let (mut digests, mut source) = (Digests::default(), first.chain(source));
-        let mut bytes = 0;
+        let (mut bytes, mut used) = (0, Vec::new());
         loop {
-            let mut chunk = vec![0; CHUNK_BYTES];
-            let length = fill(&mut source, &mut chunk)?;
+            let mut chunk = free_chunk(&mut used);
+            let length = match Arc::get_mut(&mut chunk) {
+                Some(buffer) => {
+                    let length = fill(&mut source, buffer)?;
+                    buffer.truncate(length);
+                    length
+                }
+                None => unreachable!("a free chunk has one owner"),
+            };
             if length == 0 {
                 break;
             }
-            chunk.truncate(length);
-            let chunk = Arc::new(chunk);
             digests.update(&chunk);
             file.append(&chunk).map_err(|error| io_error("write", path, &error))?;
             bytes += length as u64;
@@ -132,6 +137,7 @@ impl Payloads {
             if length < CHUNK_BYTES {
                 break;
             }
+            used.push(chunk);
         }
         file.sync().map_err(|error| io_error("sync", path, &error))?;
         Ok(digests.finish())
@@ -236,6 +242,12 @@ impl Reader {
     }
 }
 
+/// A whole chunk that the digests' threads are done with, or a new one: fresh pages cost more than writing to them.
+fn free_chunk(used: &mut Vec<Arc<Vec<u8>>>) -> Arc<Vec<u8>> {
+    let free = used.iter_mut().position(|chunk| Arc::get_mut(chunk).is_some());
+    free.map_or_else(|| Arc::new(vec![0; CHUNK_BYTES]), |free| used.swap_remove(free))
+}
+
 /// Fills `buffer` as far as the source goes.
 ///
 /// # Errors
@@ -307,7 +319,9 @@ mod tests {
             let (id, summary) = put(&payloads, &bytes);
             assert_eq!(summary, Summary::of(&bytes));
             let size = length as u64;
-            for (offset, wanted) in [(0, size), (0, 0), (size, 10), (size - 1, 1), (chunk - 1, 2), (3, chunk), (chunk, 9)] {
+            for (offset, wanted) in
+                [(0, size), (0, 0), (size, 10), (size - 1, 1), (chunk - 1, 2), (3, chunk), (chunk, 9)]
+            {
                 let stretch = Stretch::within(size, Some(offset as i64), Some(wanted as i64)).unwrap();
                 let (from, to) = (offset.min(size) as usize, (offset + wanted).min(size) as usize);
                 assert_eq!(get(&payloads, &id, &summary, stretch).unwrap(), bytes[from..to.max(from)]);

@@ -4,10 +4,12 @@
 use crate::index::{Version, Versions};
 use crate::listing::{Grouper, Step};
 use kodiak_plugin_api::Result;
-use kodiak_plugin_api::arrow_array::builder::{BooleanBuilder, Int64Builder, StringViewBuilder, TimestampMicrosecondBuilder};
+use kodiak_plugin_api::arrow::BatchReader;
+use kodiak_plugin_api::arrow_array::builder::{
+    BooleanBuilder, Int64Builder, StringViewBuilder, TimestampMicrosecondBuilder,
+};
 use kodiak_plugin_api::arrow_array::{ArrayRef, RecordBatch, RecordBatchIterator};
 use kodiak_plugin_api::arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
-use kodiak_plugin_api::arrow::BatchReader;
 use std::sync::Arc;
 
 /// Rows of a batch.
@@ -63,7 +65,7 @@ impl Columns {
 pub fn rows(versions: Versions, grouper: Grouper, limit: Option<u64>, columns: Columns) -> BatchReader {
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let mut lines = lines(versions, grouper).take(limit);
-    let mut next = move || -> Option<Result<RecordBatch, ArrowError>> {
+    let next = move || -> Option<Result<RecordBatch, ArrowError>> {
         let (mut builder, mut rows) = (Builder::new(columns), 0);
         while rows < ROWS_MAX {
             match lines.next() {
@@ -75,7 +77,7 @@ pub fn rows(versions: Versions, grouper: Grouper, limit: Option<u64>, columns: C
         }
         (rows > 0).then(|| builder.finish())
     };
-    Box::new(RecordBatchIterator::new(std::iter::from_fn(move || next()), columns.schema()))
+    Box::new(RecordBatchIterator::new(std::iter::from_fn(next), columns.schema()))
 }
 
 fn lines(versions: Versions, mut grouper: Grouper) -> impl Iterator<Item = Result<Line>> + Send {
@@ -159,7 +161,16 @@ mod tests {
 
     fn version(key: &str, is_delete_marker: bool) -> Version {
         let (etag, stamp) = ("e".to_owned(), format!("S-{key}"));
-        Version { key: key.into(), stamp, is_null: false, is_delete_marker, is_latest: true, size: 5, etag, created_at: 9 }
+        Version {
+            key: key.into(),
+            stamp,
+            is_null: false,
+            is_delete_marker,
+            is_latest: true,
+            size: 5,
+            etag,
+            created_at: 9,
+        }
     }
 
     #[test]
@@ -169,7 +180,13 @@ mod tests {
         assert_eq!(listed.schema(), Columns::Versions.schema());
         let batches: Vec<RecordBatch> = listed.map(Result::unwrap).collect();
         let shown: Vec<_> = value::rows(&batches[0])
-            .map(|row| (row.text(0).unwrap().unwrap().to_owned(), row.integer(1).unwrap(), row.text(4).unwrap().map(str::to_owned)))
+            .map(|row| {
+                (
+                    row.text(0).unwrap().unwrap().to_owned(),
+                    row.integer(1).unwrap(),
+                    row.text(4).unwrap().map(str::to_owned),
+                )
+            })
             .collect();
         let expected = [("a/", None, None), ("b", None, Some("S-b")), ("c", Some(5), Some("S-c"))];
         let expected: Vec<_> = expected.map(|(k, s, v)| (k.to_owned(), s, v.map(str::to_owned))).into();

@@ -97,7 +97,11 @@ pub fn migrate(call: &Call, from: Option<&str>) -> Result<()> {
 ///
 /// # Errors
 /// Of the expression.
-pub fn evaluate(call: &Call, expression: &str, values: &[Value]) -> Result<Option<kodiak_plugin_api::arrow_array::RecordBatch>> {
+pub fn evaluate(
+    call: &Call,
+    expression: &str,
+    values: &[Value],
+) -> Result<Option<kodiak_plugin_api::arrow_array::RecordBatch>> {
     call.query_row(&format!("SELECT {expression}"), values)
 }
 
@@ -274,7 +278,7 @@ impl Index for SqlIndex<'_> {
         let batches = self.call.query(&sql, &values)?;
         Ok(Box::new(batches.flat_map(|batch| match batch {
             Ok(batch) => rows(&batch).map(version).collect::<Vec<_>>(),
-            Err(error) => vec![Err(error.into())],
+            Err(error) => vec![Err(error)],
         })))
     }
 
@@ -285,7 +289,7 @@ impl Index for SqlIndex<'_> {
         let batches = self.call.query(sql, &[])?;
         Ok(Box::new(batches.flat_map(move |batch| match batch {
             Ok(batch) => rows(&batch).map(payload).collect::<Vec<_>>(),
-            Err(error) => vec![Err(error.into())],
+            Err(error) => vec![Err(error)],
         })))
     }
 

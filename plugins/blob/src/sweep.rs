@@ -93,7 +93,12 @@ pub fn referred(index: &dyn Index) -> Result<HashSet<String>> {
 ///
 /// # Errors
 /// `DAMAGED`, `MISSING`, or of the disk.
-pub fn verify(objects: &Objects<'_>, bucket: &str, object: &Object, seen: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+pub fn verify(
+    objects: &Objects<'_>,
+    bucket: &str,
+    object: &Object,
+    seen: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<()> {
     let (mut md5, mut sha256, mut size) = (Md5::new(), Sha256::new(), 0);
     let whole = Stretch { offset: 0, length: object.version.size };
     objects.read(bucket, object, whole, &mut |piece| {
@@ -110,7 +115,10 @@ pub fn verify(objects: &Objects<'_>, bucket: &str, object: &Object, seen: &mut d
     // The ETag of a multipart upload is no digest of the whole.
     let etag_holds = etag.contains('-') || *etag == hex(&md5);
     if size != object.version.size || sha256.as_slice() != object.sha256 || !etag_holds {
-        let text = format!("object `{}` in bucket `{bucket}` is damaged: its bytes are not those that were put", object.version.key);
+        let text = format!(
+            "object `{}` in bucket `{bucket}` is damaged: its bytes are not those that were put",
+            object.version.key
+        );
         return Err(code::DAMAGED.error(text));
     }
     Ok(())

@@ -101,7 +101,14 @@ impl Reader<'_> {
         let if_exists = self.cursor.accept("IF EXISTS");
         let bucket = self.bucket()?;
         let cascade = self.cursor.accept("CASCADE");
-        Ok(Request::Drop { bucket, if_exists, cascade: cascade || { self.cursor.accept("RESTRICT"); false } })
+        Ok(Request::Drop {
+            bucket,
+            if_exists,
+            cascade: cascade || {
+                self.cursor.accept("RESTRICT");
+                false
+            },
+        })
     }
 
     /// `(versioning = on)`, the parentheses and the sign left to taste.
@@ -111,7 +118,9 @@ impl Reader<'_> {
         self.cursor.accept_symbol("=");
         let before = self.cursor.clone();
         let word = self.text("on, off or suspended")?;
-        let Some(versioning) = Versioning::from_word(&word) else { return Err(before.expected("on, off or suspended")) };
+        let Some(versioning) = Versioning::from_word(&word) else {
+            return Err(before.expected("on, off or suspended"));
+        };
         if parenthesis {
             self.cursor.expect_symbol(")")?;
         }
@@ -277,7 +286,8 @@ impl Reader<'_> {
             TokenKind::Parameter => {
                 let column = self.parameter()?;
                 let text = rows(self.statement.parameters()).next().map(|row| row.text(column)).transpose()?.flatten();
-                text.map(str::to_owned).ok_or_else(|| Error::new("KDK-0109", format!("{what} is NULL")).sqlstate("08P01"))
+                text.map(str::to_owned)
+                    .ok_or_else(|| Error::new("KDK-0109", format!("{what} is NULL")).sqlstate("08P01"))
             }
             _ => Err(self.cursor.expected(what)),
         }

@@ -27,7 +27,8 @@ impl Plugin for Good {
             Ok(Outcome::affected(rows as u64))
         });
         r.statement("GOOD RANGE", |_, call, statement| {
-            let rows = call.query(&format!("SELECT * FROM generate_series(1, {})", statement.cursor().unsigned()?), &[])?;
+            let rows =
+                call.query(&format!("SELECT * FROM generate_series(1, {})", statement.cursor().unsigned()?), &[])?;
             let schema = rows.schema();
             Ok(Outcome::rows(batches(schema, rows.collect()?)))
         });
@@ -39,12 +40,20 @@ impl Plugin for Good {
             text.unwrap_or(other).to_owned()
         });
         r.scalar("good_root", Signature::<(Double,), Double>::immutable(), |(x,)| {
-            if x < 0.0 { Err(Error::new("GOOD-1", "no root of a negative number").help("take abs(x)")) } else { Ok(x.sqrt()) }
+            if x < 0.0 {
+                Err(Error::new("GOOD-1", "no root of a negative number").help("take abs(x)"))
+            } else {
+                Ok(x.sqrt())
+            }
         });
-        r.scalar_with("good_count", Signature::<(Text,), BigInt>::stable(), |_, call, (table,)| -> Result<Option<i64>> {
-            let row = call.query_row(&format!("SELECT count(*) FROM {table}"), &[])?;
-            row.as_ref().and_then(|row| rows(row).next()).map_or(Ok(None), |row| row.integer(0))
-        });
+        r.scalar_with(
+            "good_count",
+            Signature::<(Text,), BigInt>::stable(),
+            |_, call, (table,)| -> Result<Option<i64>> {
+                let row = call.query_row(&format!("SELECT count(*) FROM {table}"), &[])?;
+                row.as_ref().and_then(|row| rows(row).next()).map_or(Ok(None), |row| row.integer(0))
+            },
+        );
         r.table("good_numbers", |_, _, arguments| {
             let count = arguments.integer(0)?.unwrap_or(10);
             let schema = Arc::new(Schema::new(vec![

@@ -11,7 +11,7 @@ fn help_names_commands_options_and_examples() {
     --- stdout
     An embedded analytical database with extensions
 
-    Usage: kodiak-under-test [OPTIONS] [COMMAND]
+    Usage: kodiak [OPTIONS] [COMMAND]
 
     Commands:
       sql          Run SQL statements
@@ -35,8 +35,7 @@ fn help_names_commands_options_and_examples() {
       kodiak sql -c 'SELECT 40 + 2 AS answer'    one statement, in memory
       kodiak --db sales.kdb sql -f load.sql      a script, in a database
       kodiak --format csv < report.sql           statements from stdin
-      kodiak init shop                           a project; below its folder, its database is the
-      default
+      kodiak init shop                           a project: below its folder, its database is meant
 
     The database is the one of --db, else of the variable KODIAK_DB, else of the `kodiak.toml` in this
     folder or above, else it is in memory.
@@ -76,14 +75,14 @@ fn usage_errors_exit_2_and_leave_stdout_alone() {
     exit 2
     --- stderr
     error[KDK-0002]: unexpected argument `--bogus` found
-      usage: kodiak-under-test sql [OPTIONS]
-    help: kodiak-under-test sql --help
+      usage: kodiak sql [OPTIONS]
+    help: kodiak sql --help
     ");
     assert_snapshot!(sandbox.run(["sql", "--comand", "SELECT 1"]), @"
     exit 2
     --- stderr
     error[KDK-0002]: unexpected argument `--comand` found
-      usage: kodiak-under-test sql --command <SQL>
+      usage: kodiak sql --command <SQL>
     help: a similar argument exists: `--command`
     ");
     assert_snapshot!(sandbox.run(["--format", "xml", "sql"]), @"
@@ -91,31 +90,29 @@ fn usage_errors_exit_2_and_leave_stdout_alone() {
     --- stderr
     error[KDK-0002]: invalid value `xml` for `--format <FORMAT>`
       [possible values: table, csv, tsv, json, jsonl, markdown, arrow]
-      usage: kodiak
     help: kodiak --help
     ");
     assert_snapshot!(sandbox.run(["db"]), @"
     exit 2
     --- stderr
-    error[KDK-0002]: `kodiak-under-test db` needs a command
+    error[KDK-0002]: `kodiak db` needs a command
       info        Print what it is made of
       check       Verify every file of it; findings exit 1
       checkpoint  Write the log's changes into segments and shorten the log
-    help: kodiak-under-test db --help
+    help: kodiak db --help
     ");
     assert_snapshot!(sandbox.run(["quickstart", "--scale-factor", "0"]), @"
     exit 2
     --- stderr
-    error[KDK-0002]: invalid value `0` for `--scale-factor <N>`: not between 0.001 and 1000
-      usage: kodiak
+    error[KDK-0002]: invalid value `0` for `--scale-factor <N>`: not between 0.01 and 1000
     help: kodiak --help
     ");
     assert_snapshot!(sandbox.run(["sql", "--protocol", "jsonl", "-c", "SELECT 1"]), @"
     exit 2
     --- stderr
     error[KDK-0002]: the argument `--protocol <PROTOCOL>` cannot be used with `--command <SQL>`
-      usage: kodiak-under-test sql --protocol <PROTOCOL>
-    help: kodiak-under-test sql --help
+      usage: kodiak sql --protocol <PROTOCOL>
+    help: kodiak sql --help
     ");
 }
 

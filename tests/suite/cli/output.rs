@@ -57,7 +57,8 @@ fn each_format_has_its_shape() {
 fn statements_without_rows_write_nothing() {
     let sandbox = sandbox();
     for format in ["table", "csv", "tsv", "json", "jsonl", "markdown", "arrow"] {
-        let run = sandbox.run(["--format", format, "sql", "-c", "CREATE TABLE t (a BIGINT); INSERT INTO t VALUES (1), (2)"]);
+        let run =
+            sandbox.run(["--format", format, "sql", "-c", "CREATE TABLE t (a BIGINT); INSERT INTO t VALUES (1), (2)"]);
         assert_eq!((run.code, run.stdout.len(), run.stderr.as_str()), (Some(0), 0, ""), "{format}: {run}");
     }
 }
@@ -92,7 +93,11 @@ fn a_long_table_is_cut_in_the_middle_and_csv_is_not() {
     let sandbox = sandbox();
     let many = "SELECT * FROM generate_series(1, 30000)";
     let table = sandbox.run(["sql", "-c", many]).stdout();
-    assert!(table.ends_with("30000 rows (10000 shown)\n") && table.lines().count() == 10_006, "{}", table.lines().count());
+    assert!(
+        table.ends_with("30000 rows (10000 shown)\n") && table.lines().count() == 10_006,
+        "{}",
+        table.lines().count()
+    );
     assert_eq!(sandbox.run(["sql", "-c", many, "--format", "csv"]).stdout().lines().count(), 30_001);
 }
 
@@ -109,9 +114,8 @@ fn colour_is_for_terminals() {
 fn a_reader_that_goes_away_is_no_error() {
     let sandbox = sandbox();
     for format in ["csv", "jsonl", "json"] {
-        let session = sandbox
-            .kodiak(["--format", format, "sql", "-c", "SELECT * FROM generate_series(1, 3000000)"])
-            .start();
+        let session =
+            sandbox.kodiak(["--format", format, "sql", "-c", "SELECT * FROM generate_series(1, 3000000)"]).start();
         session.line();
         assert_eq!(session.finish(), (Some(0), String::new()), "{format}");
     }

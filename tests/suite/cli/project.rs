@@ -10,9 +10,9 @@ const SHOW: &str = "SELECT a FROM t";
 fn the_option_wins_over_the_variable_and_that_over_the_project() {
     let sandbox = sandbox();
     assert_snapshot!(sandbox.run(["init", "shop"]), @"
-    exit 1
+    exit 0
     --- stderr
-    error[KDK-0108]: cannot open `[SANDBOX]/work/shop/shop.kdb` yet
+    made the project `shop` with the database `shop.kdb`
     ");
     std::fs::create_dir(sandbox.path("shop/below")).unwrap();
     for (db, value) in [("option.kdb", 1), ("variable.kdb", 2), ("shop/shop.kdb", 3)] {
@@ -34,22 +34,32 @@ fn the_option_wins_over_the_variable_and_that_over_the_project() {
 fn init_makes_a_project_once() {
     let sandbox = sandbox();
     assert_eq!(sandbox.run(["init", "shop", "--quiet"]).to_string(), "exit 0\n");
-    assert_eq!(std::fs::read_to_string(sandbox.path("shop/kodiak.toml")).unwrap(), "[project]\ndatabase = \"shop.kdb\"\n");
+    assert_eq!(
+        std::fs::read_to_string(sandbox.path("shop/kodiak.toml")).unwrap(),
+        "[project]\ndatabase = \"shop.kdb\"\n"
+    );
     assert!(sandbox.path("shop/shop.kdb").is_dir());
-    assert_snapshot!(sandbox.run(["init", "shop"]), @"");
+    assert_snapshot!(sandbox.run(["init", "shop"]), @"
+    exit 1
+    --- stderr
+    error[KDK-0105]: `shop` is a project already
+    help: cd shop && kodiak sql
+    ");
 }
 
 #[test]
 fn a_broken_project_file_is_named() {
     let sandbox = sandbox();
     sandbox.write("kodiak.toml", "[project\n");
-    assert_snapshot!(sandbox.run(["sql", "-c", "SELECT 1"]), @r#"
+    assert_snapshot!(sandbox.run(["sql", "-c", "SELECT 1"]), @"
     exit 2
     --- stderr
     error[KDK-0002]: `[SANDBOX]/work/kodiak.toml` cannot be understood: unclosed table, expected `]`
-    help: [project]
-          database = "name.kdb"
-    "#);
+      --> [SANDBOX]/work/kodiak.toml:1:9
+       |
+     1 | [project
+       |         ^
+    ");
 }
 
 #[test]
@@ -60,8 +70,15 @@ fn db_looks_after_a_database() {
     let facts: serde_json::Value = serde_json::from_str(&run.stdout()).unwrap();
     assert!(facts["version"].is_u64(), "{run}");
     assert_eq!((&facts["tables"], &facts["rows"]), (&1.into(), &2.into()), "{run}");
-    assert_snapshot!(sandbox.run(["db", "check", "--db", "d.kdb"]), @"");
-    assert_eq!(sandbox.run(["db", "check", "--db", "d.kdb", "--format", "json"]).to_string(), "exit 0\n--- stdout\n[]\n");
+    assert_snapshot!(sandbox.run(["db", "check", "--db", "d.kdb"]), @"
+    exit 0
+    --- stderr
+    `d.kdb` is sound
+    ");
+    assert_eq!(
+        sandbox.run(["db", "check", "--db", "d.kdb", "--format", "json"]).to_string(),
+        "exit 0\n--- stdout\n[]\n"
+    );
     assert_eq!(sandbox.run(["db", "checkpoint", "--db", "d.kdb"]).code, Some(0));
     assert_eq!(sandbox.sql("d.kdb", "SELECT sum(a) AS s FROM t"), "s\n3\n");
 }
@@ -72,7 +89,7 @@ fn looking_at_a_database_does_not_make_one() {
     assert_snapshot!(sandbox.run(["db", "info", "--db", "missing.kdb"]), @"
     exit 1
     --- stderr
-    error[KDK-0108]: cannot open `missing.kdb` yet
+    error[KDK-0205]: `missing.kdb` is not a Kodiak database
     ");
     assert!(!sandbox.path("missing.kdb").exists());
     assert_snapshot!(sandbox.run(["db", "check"]), @"

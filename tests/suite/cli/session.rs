@@ -52,7 +52,17 @@ fn the_protocol_gives_values_of_json_and_text() {
         answer["types"],
         json!(["BIGINT", "DOUBLE", "DECIMAL(4,2)", "BOOLEAN", "NULL", "TEXT", "DATE", "TIMESTAMP", "INTERVAL"])
     );
-    let expected = json!([[9007199254740993_i64, 1.5, 1.10, true, null, "x", "2026-01-09", "2026-01-09 12:00:00", "1 year 2 months 3 days 04:05:06"]]);
+    let expected = json!([[
+        9007199254740993_i64,
+        1.5,
+        1.10,
+        true,
+        null,
+        "x",
+        "2026-01-09",
+        "2026-01-09 12:00:00",
+        "1 year 2 months 3 days 04:05:06"
+    ]]);
     assert_eq!(answer["rows"], expected);
     assert_eq!((&answer["ok"], &answer["affected"]), (&json!(true), &json!(null)));
 }
@@ -66,9 +76,7 @@ fn the_protocol_answers_with_the_last_statement_and_counts_changes() {
         &sql("SELECT a FROM t WHERE a > 99"),
         &sql(""),
     ]);
-    let ok = |columns: Value, types: Value, rows: Value, affected: Value| {
-        json!({"ok": true, "columns": columns, "types": types, "rows": rows, "affected": affected})
-    };
+    let ok = |columns: Value, types: Value, rows: Value, affected: Value| json!({"ok": true, "columns": columns, "types": types, "rows": rows, "affected": affected});
     let none = json!([]);
     assert_eq!(timeless(answers[0].clone())["columns"], none);
     assert_eq!(timeless(answers[1].clone()), ok(json!(["n"]), json!(["BIGINT"]), json!([[2]]), json!(null)));
@@ -103,7 +111,8 @@ fn an_error_ends_neither_process_nor_session() {
 #[test]
 fn ctrl_c_cancels_the_running_statement() {
     let sandbox = sandbox();
-    let session = sandbox.kodiak(["--format", "csv", "sql", "-c", "SELECT * FROM generate_series(1, 1000000000000)"]).start();
+    let session =
+        sandbox.kodiak(["--format", "csv", "sql", "-c", "SELECT * FROM generate_series(1, 1000000000000)"]).start();
     // Rows arrive, so the statement runs; it would take days.
     assert_eq!((session.line(), session.line()), ("value".into(), "1".into()));
     session.interrupt();

@@ -57,8 +57,10 @@ pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<Exit> {
     let lock = args.lock.clone().or(project).unwrap_or_else(|| PathBuf::from(LOCK_FILE));
     let synced = target.manager().sync(&lock, looking, &Notes(context))?;
     let changes = [("fetch", &synced.fetched), ("enable", &synced.enabled), ("remove", &synced.removed)];
-    let objects: Vec<_> =
-        changes.iter().flat_map(|(change, names)| names.iter().map(move |name| json!({"change": change, "name": name}))).collect();
+    let objects: Vec<_> = changes
+        .iter()
+        .flat_map(|(change, names)| names.iter().map(move |name| json!({"change": change, "name": name})))
+        .collect();
     if objects.is_empty() && !context.ui.is_structured() {
         context.ui.note(&format!("everything is as `{}` says", lock.display()));
     } else {

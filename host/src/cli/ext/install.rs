@@ -33,8 +33,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit> {
     let plan = manager.plan_install(&args.sources)?;
     if args.locked && !plan.steps.is_empty() {
         let names: Vec<&str> = plan.steps.iter().map(|step| step.name.as_str()).collect();
-        return Err(Error::new(codes::LOCK_MISMATCH, format!("this would change what is locked: {}", names.join(", ")))
-            .help("kodiak ext sync"));
+        return Err(Error::new(
+            codes::LOCK_MISMATCH,
+            format!("this would change what is locked: {}", names.join(", ")),
+        )
+        .help("kodiak ext sync"));
     }
     if args.dry_run {
         return show(context, &plan, "would install").map(|()| Exit::Done);
@@ -80,7 +83,9 @@ fn consent(context: &Context, plan: &InstallPlan, yes: bool) -> Result<()> {
 fn show(context: &Context, plan: &InstallPlan, verb: &str) -> Result<()> {
     if context.ui.is_structured() {
         let objects: Vec<Value> = plan.steps.iter().map(object).collect();
-        return context.ui.objects(&["name", "version", "from", "source", "reasons", "claims", "permissions"], &objects);
+        return context
+            .ui
+            .objects(&["name", "version", "from", "source", "reasons", "claims", "permissions"], &objects);
     }
     for step in &plan.steps {
         let from = step.from.as_ref().filter(|from| **from != step.version);

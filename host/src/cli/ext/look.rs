@@ -102,10 +102,13 @@ pub(super) fn verify(context: &Context) -> Result<Exit> {
         found.iter().map(|one| json!({"name": one.name, "state": one.state, "sha256": one.sha256})).collect();
     context.ui.objects(&["name", "state", "sha256"], &objects)?;
     for one in found.iter().filter(|one| one.state != "ok") {
-        context.ui.error(&crate::Error::new(
-            crate::error::codes::MODIFIED,
-            format!("the installed files of `{}` are {}", one.name, one.state),
-        ).help(format!("kodiak ext install {}", one.name)));
+        context.ui.error(
+            &crate::Error::new(
+                crate::error::codes::MODIFIED,
+                format!("the installed files of `{}` are {}", one.name, one.state),
+            )
+            .help(format!("kodiak ext install {}", one.name)),
+        );
     }
     Ok(if found.iter().all(|one| one.state == "ok") { Exit::Done } else { Exit::Failed })
 }

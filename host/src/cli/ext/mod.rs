@@ -96,7 +96,7 @@ impl Target {
 }
 
 /// Says what happens during long work.
-struct Notes<'a>(&'a Context);
+pub(super) struct Notes<'a>(pub(super) &'a Context);
 
 impl Progress for Notes<'_> {
     fn step(&self, text: &str) {

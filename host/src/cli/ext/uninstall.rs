@@ -53,8 +53,12 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit> {
 
 fn show(context: &Context, plan: &UninstallPlan, verb: &str, fate: Option<Fate>) -> Result<()> {
     if context.ui.is_structured() {
-        let extensions = plan.extensions.iter().map(|one| json!({"kind": "extension", "name": one.name, "extension": one.name}));
-        let objects = plan.objects.iter().map(|(extension, kind, name)| json!({"kind": kind, "name": name, "extension": extension}));
+        let extensions =
+            plan.extensions.iter().map(|one| json!({"kind": "extension", "name": one.name, "extension": one.name}));
+        let objects = plan
+            .objects
+            .iter()
+            .map(|(extension, kind, name)| json!({"kind": kind, "name": name, "extension": extension}));
         return context.ui.objects(&["kind", "name", "extension"], &extensions.chain(objects).collect::<Vec<Value>>());
     }
     for extension in &plan.extensions {

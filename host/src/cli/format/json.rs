@@ -9,8 +9,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Float16Type, Float32Type, Float64Type, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::json::writer::make_encoder;
 use arrow::json::writer::NullableEncoder;
+use arrow::json::writer::make_encoder;
 use arrow::json::{Encoder, EncoderFactory, EncoderOptions};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
@@ -129,11 +129,17 @@ impl EncoderFactory for Values {
         _: &'a EncoderOptions,
     ) -> std::result::Result<Option<NullableEncoder<'a>>, ArrowError> {
         let encoder: Box<dyn Encoder + 'a> = match array.data_type() {
-            DataType::Float64 => Box::new(Floats { array: array.as_primitive::<Float64Type>(), formatter: plain(array)? }),
-            DataType::Float32 => Box::new(Floats { array: array.as_primitive::<Float32Type>(), formatter: plain(array)? }),
-            DataType::Float16 => Box::new(Floats { array: array.as_primitive::<Float16Type>(), formatter: plain(array)? }),
-            // ISO 8601 with its offset is what arrow-json writes.
-            DataType::Timestamp(_, Some(_)) => return Ok(None),
+            DataType::Float64 => {
+                Box::new(Floats { array: array.as_primitive::<Float64Type>(), formatter: plain(array)? })
+            }
+            DataType::Float32 => {
+                Box::new(Floats { array: array.as_primitive::<Float32Type>(), formatter: plain(array)? })
+            }
+            DataType::Float16 => {
+                Box::new(Floats { array: array.as_primitive::<Float16Type>(), formatter: plain(array)? })
+            }
+            // ISO 8601 with its offset is what arrow-json writes, and decimals as exact numbers without quotes.
+            DataType::Timestamp(_, Some(_)) | DataType::Decimal128(..) => return Ok(None),
             _ => match cell::text_of(array, Some(field))? {
                 Some(text) => Box::new(Quoted(ArrayFormatter::new(text, true))),
                 None => return Ok(None),

@@ -10,6 +10,7 @@ use crate::error::{Error, Result, codes};
 mod arrow_stream;
 mod cell;
 mod csv;
+mod digits;
 mod interval;
 mod json;
 mod markdown;

@@ -28,7 +28,13 @@ fn every_type() -> RecordBatch {
         ("time", Arc::new(Time64MicrosecondArray::from(vec![Some(43_200_500_000), None]))),
         ("ts", Arc::new(TimestampMicrosecondArray::from(vec![Some(micros), None]))),
         ("tz", Arc::new(TimestampMicrosecondArray::from(vec![Some(micros), None]).with_timezone("UTC"))),
-        ("iv", Arc::new(IntervalMonthDayNanoArray::from(vec![Some(IntervalMonthDayNano::new(14, 3, 14_706_000_000_000)), None]))),
+        (
+            "iv",
+            Arc::new(IntervalMonthDayNanoArray::from(vec![
+                Some(IntervalMonthDayNano::new(14, 3, 14_706_000_000_000)),
+                None,
+            ])),
+        ),
         ("dur", Arc::new(DurationMillisecondArray::from(vec![Some(90_061_000), None]))),
         ("n", Arc::new(NullArray::new(2))),
     ])
@@ -59,14 +65,21 @@ fn zones_other_than_utc_keep_their_offset() {
         ("b", Arc::new(array.clone().with_timezone("+02:00"))),
         ("c", Arc::new(array.with_timezone("-03:00"))),
     ]);
-    assert_eq!(text_of(Format::Csv, &[batch.clone()]).lines().nth(1).unwrap(), "1970-01-01 05:30:00+05:30,1970-01-01 02:00:00+02,1969-12-31 21:00:00-03");
-    assert_eq!(text_of(Format::Jsonl, &[batch]).trim_end(), r#"{"a":"1970-01-01T05:30:00+05:30","b":"1970-01-01T02:00:00+02:00","c":"1969-12-31T21:00:00-03:00"}"#);
+    assert_eq!(
+        text_of(Format::Csv, std::slice::from_ref(&batch)).lines().nth(1).unwrap(),
+        "1970-01-01 05:30:00+05:30,1970-01-01 02:00:00+02,1969-12-31 21:00:00-03"
+    );
+    assert_eq!(
+        text_of(Format::Jsonl, &[batch]).trim_end(),
+        r#"{"a":"1970-01-01T05:30:00+05:30","b":"1970-01-01T02:00:00+02:00","c":"1969-12-31T21:00:00-03:00"}"#
+    );
 }
 
 /// The fields of RFC 4180, section 2, and the two kinds of nothing.
 #[test]
 fn csv_quotes_what_would_be_misread() {
-    let texts = vec![Some("aaa"), Some("b \r\nbb"), Some("b\"bb"), Some("x,y"), Some(" "), Some("\ttab"), Some(""), None];
+    let texts =
+        vec![Some("aaa"), Some("b \r\nbb"), Some("b\"bb"), Some("x,y"), Some(" "), Some("\ttab"), Some(""), None];
     let batch = batch_of(vec![
         ("a,b", Arc::new(StringViewArray::from(texts.clone()))),
         ("k", Arc::new(StringArray::from(texts.clone()))),
@@ -75,7 +88,7 @@ fn csv_quotes_what_would_be_misread() {
     let row = |field: &str| format!("{field},{field},{field}\n");
     let expected: String =
         ["aaa", "\"b \r\nbb\"", "\"b\"\"bb\"", "\"x,y\"", " ", "\ttab", "\"\"", ""].map(row).concat();
-    assert_eq!(text_of(Format::Csv, &[batch.clone()]), format!("\"a,b\",k,l\n{expected}"));
+    assert_eq!(text_of(Format::Csv, std::slice::from_ref(&batch)), format!("\"a,b\",k,l\n{expected}"));
     let tabs = text_of(Format::Tsv, &[batch]);
     assert!(tabs.starts_with("a,b\tk\tl\naaa\taaa\taaa\n"), "{tabs}");
     assert!(tabs.contains("x,y\tx,y") && tabs.contains("\"\ttab\"\t\"\ttab\""), "{tabs}");
@@ -99,10 +112,10 @@ fn json_escapes_and_keeps_what_has_no_notation() {
 fn json_of_no_rows_is_an_empty_array_and_batches_join() {
     let empty = batch_of(vec![("a", Arc::new(Int64Array::from(Vec::<i64>::new())))]);
     let one = batch_of(vec![("a", Arc::new(Int64Array::from(vec![1])))]);
-    assert_eq!(text_of(Format::Json, &[empty.clone()]), "[]\n");
+    assert_eq!(text_of(Format::Json, std::slice::from_ref(&empty)), "[]\n");
     assert_eq!(text_of(Format::Json, &[one.clone(), empty.clone(), one.clone()]), "[{\"a\":1},\n{\"a\":1}]\n");
-    assert_eq!(text_of(Format::Jsonl, &[empty.clone()]), "");
-    assert_eq!(text_of(Format::Csv, &[empty.clone()]), "a\n");
+    assert_eq!(text_of(Format::Jsonl, std::slice::from_ref(&empty)), "");
+    assert_eq!(text_of(Format::Csv, std::slice::from_ref(&empty)), "a\n");
 }
 
 fn nested() -> RecordBatch {
@@ -111,7 +124,8 @@ fn nested() -> RecordBatch {
     let x: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None, Some(3)]));
     let y: ArrayRef = Arc::new(StringArray::from(vec![Some("p"), Some("q"), None]));
     let structs = StructArray::new(fields, vec![x, y], Some(vec![true, true, false].into()));
-    let entries = Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int32, true)]);
+    let entries =
+        Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int32, true)]);
     let keys: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
     let values: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None]));
     let maps = MapArray::new(
@@ -146,7 +160,7 @@ fn uuids_have_hyphens() {
     let mark = [("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())].into();
     let field = Field::new("u", DataType::FixedSizeBinary(16), true).with_metadata(mark);
     let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![array]).unwrap();
-    assert_eq!(text_of(Format::Csv, &[batch.clone()]), "u\n550e8400-e29b-41d4-a716-446655440000\n");
+    assert_eq!(text_of(Format::Csv, std::slice::from_ref(&batch)), "u\n550e8400-e29b-41d4-a716-446655440000\n");
     assert_eq!(text_of(Format::Jsonl, &[batch]), "{\"u\":\"550e8400-e29b-41d4-a716-446655440000\"}\n");
 }
 
@@ -237,6 +251,7 @@ fn markdown_escapes_bars_and_breaks() {
 fn an_arrow_stream_holds_the_batches() {
     let batch = nested();
     let bytes = bytes_of(Format::Arrow, &[batch.clone(), batch.clone()]);
-    let read: Vec<_> = arrow::ipc::reader::StreamReader::try_new(&bytes[..], None).unwrap().map(Result::unwrap).collect();
+    let read: Vec<_> =
+        arrow::ipc::reader::StreamReader::try_new(&bytes[..], None).unwrap().map(Result::unwrap).collect();
     assert_eq!(read, [batch.clone(), batch]);
 }

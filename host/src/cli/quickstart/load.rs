@@ -47,9 +47,10 @@ fn count(tour: &Tour<'_>, table: &Table) -> Result<Option<i64>> {
         Err(error) => return Err(error),
     };
     let batches = rows.collect_batches()?;
-    let count = batches.iter().find(|batch| batch.num_rows() > 0).map(|batch| {
-        batch.column(0).as_primitive_opt::<Int64Type>().map(|counts| counts.value(0))
-    });
+    let count = batches
+        .iter()
+        .find(|batch| batch.num_rows() > 0)
+        .map(|batch| batch.column(0).as_primitive_opt::<Int64Type>().map(|counts| counts.value(0)));
     count.flatten().map(Some).ok_or_else(|| unexpected(format!("`{}` could not be counted", table.name)))
 }
 

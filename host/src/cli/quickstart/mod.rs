@@ -12,11 +12,12 @@ use super::project::Project;
 use crate::database::{Connection, Database};
 use crate::error::{Error, Result, codes};
 
+mod extensions;
 mod load;
 mod queries;
 mod tpch;
 
-const SCALE_MIN: f64 = 0.001;
+const SCALE_MIN: f64 = 0.01;
 const SCALE_MAX: f64 = 1000.0;
 
 const EXAMPLES: &str = "\
@@ -38,8 +39,13 @@ pub struct Args {
 
 fn scale_factor(text: &str) -> Result<f64, String> {
     let scale: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    let fits = (SCALE_MIN..=SCALE_MAX).contains(&scale);
-    fits.then_some(scale).ok_or_else(|| format!("not between {SCALE_MIN} and {SCALE_MAX}"))
+    if !(SCALE_MIN..=SCALE_MAX).contains(&scale) {
+        return Err(format!("not between {SCALE_MIN} and {SCALE_MAX}"));
+    }
+    if tpch::suppliers_repeat(scale) {
+        return Err("at this scale, TPC-H gives a part the same supplier twice; 0.01 and 0.1 are sound".to_owned());
+    }
+    Ok(scale)
 }
 
 /// One part of the walk.
@@ -54,6 +60,7 @@ pub(super) struct Step {
 const STEPS: &[Step] = &[
     Step { title: "TPC-H data in durable tables", run: load::run },
     Step { title: "Queries", run: queries::run },
+    Step { title: "Extensions", run: extensions::run },
 ];
 
 /// What the steps share.
@@ -64,6 +71,8 @@ pub(super) struct Tour<'a> {
     pub project: Project,
     /// Its folder as the user named it, for commands to try.
     pub dir: &'a Path,
+    /// Its database.
+    pub database: Database,
     /// One session for all steps.
     pub connection: Connection,
     /// For statements that take long.
@@ -81,6 +90,12 @@ impl Tour<'_> {
             true => self.context.ui.note(line),
             false => self.context.ui.say(line),
         }
+    }
+
+    /// Shows a statement and runs it.
+    pub fn run(&self, sql: &str) -> Result<()> {
+        self.say(&format!("    {sql}"));
+        self.interrupt.during(|| self.connection.execute(sql, &[])).map(drop)
     }
 
     /// Shows a statement, runs it, shows its result and how long it took.
@@ -115,6 +130,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit> {
     let mut tour = Tour {
         context,
         project,
+        database: database.clone(),
         dir: &args.dir,
         connection,
         interrupt,

@@ -96,19 +96,44 @@ impl Table {
 
     /// The statement that makes the table.
     pub(super) fn definition(&self, schema: &Schema) -> String {
-        let mut lines: Vec<String> = schema
-            .fields()
-            .iter()
-            .map(|field| format!("  {} {} NOT NULL", field.name(), sql_name(field)))
-            .collect();
+        let mut lines: Vec<String> =
+            schema.fields().iter().map(|field| format!("  {} {} NOT NULL", field.name(), sql_name(field))).collect();
         lines.push(format!("  PRIMARY KEY ({})", self.key.join(", ")));
         format!("CREATE TABLE {} (\n{}\n)", self.name, lines.join(",\n"))
     }
 }
 
+/// Whether the primary key of `partsupp` would not hold. TPC-H, section 4.2.3, steps from a part's first supplier to the
+/// others in strides that meet again where there are few suppliers.
+pub(super) fn suppliers_repeat(scale: f64) -> bool {
+    let suppliers = SupplierGenerator::calculate_row_count(scale, 1, 1).max(1);
+    let parts = PartGenerator::calculate_row_count(scale, 1, 1);
+    let strides = suppliers / SUPPLIERS_PER_PART..=suppliers / SUPPLIERS_PER_PART + (parts - 1) / suppliers;
+    strides.into_iter().any(|stride| (1..SUPPLIERS_PER_PART).any(|steps| steps * stride % suppliers == 0))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::TABLES;
+    use std::collections::HashSet;
+
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int64Type;
+
+    use super::{TABLES, suppliers_repeat};
+
+    #[test]
+    fn repeating_suppliers_are_foreseen() {
+        let table = TABLES.iter().find(|table| table.name == "partsupp").unwrap();
+        for scale in [0.001, 0.002, 0.01, 0.012, 0.02] {
+            let mut seen = HashSet::new();
+            let repeats = (table.rows)(scale).map(Result::unwrap).any(|batch| {
+                let keys = [0, 1].map(|index| batch.column(index).as_primitive::<Int64Type>().values().clone());
+                (0..batch.num_rows()).any(|row| !seen.insert((keys[0][row], keys[1][row])))
+            });
+            assert_eq!(suppliers_repeat(scale), repeats, "{scale}");
+        }
+        assert!(!suppliers_repeat(0.1) && !suppliers_repeat(1.0) && !suppliers_repeat(10.0));
+    }
 
     #[test]
     fn definitions_have_types_and_keys_and_counts_are_exact() {

@@ -42,7 +42,9 @@ pub(super) fn build(name: &str, folder: &Path) -> Result<PathBuf> {
         for line in &lines[lines.len().saturating_sub(LINES_MAX)..] {
             error = error.detail(*line);
         }
-        return Err(error.help(format!("cargo build --release --manifest-path {}", folder.join("Cargo.toml").display())));
+        return Err(
+            error.help(format!("cargo build --release --manifest-path {}", folder.join("Cargo.toml").display()))
+        );
     }
     library(folder, &String::from_utf8_lossy(&messages)).ok_or_else(|| {
         Error::new(codes::BUILD_FAILED, format!("cargo built `{name}`, but no dynamic library came out"))
@@ -53,13 +55,13 @@ pub(super) fn build(name: &str, folder: &Path) -> Result<PathBuf> {
 /// The library among cargo's messages, one JSON object a line.
 fn library(folder: &Path, messages: &str) -> Option<PathBuf> {
     let manifest = folder.join("Cargo.toml");
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let ours = |message: &serde_json::Value| {
         message["reason"] == "compiler-artifact"
             && message["manifest_path"].as_str().is_some_and(|path| Path::new(path) == manifest)
             && message["target"]["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"))
     };
-    let message = messages.filter(ours).last()?;
+    let message = messages.rfind(ours)?;
     let files = message["filenames"].as_array()?.iter().filter_map(serde_json::Value::as_str).map(PathBuf::from);
     let extension = Path::new(kodiak_registry::store::PLUGIN_FILE).extension()?.to_owned();
     files.into_iter().find(|file| file.extension() == Some(&extension))

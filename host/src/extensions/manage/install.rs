@@ -139,7 +139,10 @@ impl Manager<'_> {
                             (Manifest::read(&file).map_err(from_registry)?, Origin::Crate(folder), None)
                         }
                         Location::Package { file, .. } => {
-                            let text = format!("`{}` is a package; this version installs crates and libraries", file.display());
+                            let text = format!(
+                                "`{}` is a package; this version installs crates and libraries",
+                                file.display()
+                            );
                             return Err(Error::new(codes::UNSUPPORTED, text));
                         }
                     },
@@ -218,7 +221,8 @@ impl Manager<'_> {
         let manifest = &inspected.manifest;
         if manifest.name() != step.name || *manifest.version() != step.version {
             let (name, version) = (manifest.name(), manifest.version());
-            let text = format!("`{}` says it is `{name}` {version}, not `{}` {}", library.display(), step.name, step.version);
+            let text =
+                format!("`{}` says it is `{name}` {version}, not `{}` {}", library.display(), step.name, step.version);
             return Err(Error::new(codes::BAD_MANIFEST, text).help("build the crate again"));
         }
         if inspected.entry == verify::Entry::C {

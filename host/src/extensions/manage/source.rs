@@ -31,7 +31,10 @@ impl Source {
         }
         let (name, requirement) = argument.split_once('@').unwrap_or((argument, "*"));
         if !kodiak_registry::claims::is_extension_name(name) {
-            return Err(Error::new(codes::NOT_A_SOURCE, format!("`{argument}` is neither an extension's name nor a path")));
+            return Err(Error::new(
+                codes::NOT_A_SOURCE,
+                format!("`{argument}` is neither an extension's name nor a path"),
+            ));
         }
         let requirement = requirement.parse().map_err(|error| {
             Error::new(codes::NOT_A_SOURCE, format!("`{requirement}` is not a requirement on a version: {error}"))
@@ -57,7 +60,10 @@ impl Source {
     fn folder(path: &Path) -> Result<Self> {
         let file = path.join(kodiak_registry::manifest::FILE_NAME);
         if !file.is_file() || !path.join("Cargo.toml").is_file() {
-            let text = format!("`{}` is not the crate of an extension: it needs `Cargo.toml` and `kodiak-plugin.toml`", path.display());
+            let text = format!(
+                "`{}` is not the crate of an extension: it needs `Cargo.toml` and `kodiak-plugin.toml`",
+                path.display()
+            );
             return Err(Error::new(codes::NOT_A_SOURCE, text));
         }
         let manifest = Box::new(Manifest::read(&file).map_err(from_registry)?);

@@ -50,7 +50,8 @@ impl Manager<'_> {
     /// LOCK_MISMATCH when what can be had has another hash; what building and the store say. The set is as it was then.
     pub fn sync(&self, lock: &Path, dry_run: bool, progress: &dyn Progress) -> Result<Synced> {
         let wanted = EnabledSet::read(lock).map_err(from_registry)?.ok_or_else(|| {
-            Error::new(codes::LOCK_MISMATCH, format!("there is no `{}`", lock.display())).help("kodiak ext install NAME")
+            Error::new(codes::LOCK_MISMATCH, format!("there is no `{}`", lock.display()))
+                .help("kodiak ext install NAME")
         })?;
         let mut synced = Synced::default();
         let store = self.home.store()?;
@@ -65,7 +66,8 @@ impl Manager<'_> {
         let current = self.set()?;
         synced.enabled = wanted.iter().filter(|e| current.get(&e.name) != Some(e)).map(|e| e.name.clone()).collect();
         synced.removed = current.iter().filter(|e| wanted.get(&e.name).is_none()).map(|e| e.name.clone()).collect();
-        if !dry_run && !(synced.enabled.is_empty() && synced.removed.is_empty()) {
+        let changed = !synced.enabled.is_empty() || !synced.removed.is_empty();
+        if changed && !dry_run {
             self.update(|set| {
                 *set = wanted.clone();
                 Ok(())
@@ -134,16 +136,27 @@ impl Manager<'_> {
         let writable = std::fs::create_dir_all(self.home.path()).and_then(|()| tempfile::tempfile_in(self.home.path()));
         let writable = writable.map(|_| "it can be written".to_owned());
         report("store", writable.map_err(|error| Error::io("write in", self.home.path(), &error)));
-        report("indexes", self.home.indexes().map(|indexes| {
-            let places: Vec<String> = indexes.iter().map(|index| index.directory().display().to_string()).collect();
-            if places.is_empty() { "there is none; install by path".to_owned() } else { places.join(", ") }
-        }));
+        report(
+            "indexes",
+            self.home.indexes().map(|indexes| {
+                let places: Vec<String> = indexes.iter().map(|index| index.directory().display().to_string()).collect();
+                if places.is_empty() { "there is none; install by path".to_owned() } else { places.join(", ") }
+            }),
+        );
         let cargo = std::process::Command::new("cargo").arg("--version").output();
-        let cargo = cargo.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        report("cargo", cargo.map_err(|error| {
-            Error::new(codes::BUILD_FAILED, format!("cargo cannot be started: {error}"))
-                .help("only needed to install from source: https://rustup.rs")
-        }));
+        let cargo = match cargo {
+            Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+            // A toolchain manager without a toolchain starts, and says why it cannot go on.
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("it fails").to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        report(
+            "cargo",
+            cargo.map_err(|problem| {
+                Error::new(codes::BUILD_FAILED, format!("cargo cannot be run: {problem}"))
+                    .help("only needed to install from source: https://rustup.rs")
+            }),
+        );
         let ours = format!("{}.{}", kodiak_plugin_api::abi::MAJOR, kodiak_plugin_api::abi::MINOR);
         report("plugin ABI", Ok(ours));
         match self.set().and_then(|set| View::new(set, self.home)) {
@@ -169,4 +182,3 @@ impl Manager<'_> {
         self.set()?.write(lock).map_err(from_registry)
     }
 }
-

@@ -81,7 +81,10 @@ fn fit_behind_id(plan: LogicalPlan, table: &Table) -> Result<LogicalPlan> {
         use datafusion::logical_expr::ExprSchemable;
         let cast = Expr::Column(source.clone()).cast_to(&column.kind.arrow(), schema.as_ref());
         let cast = cast.map_err(|_| {
-            Error::new(codes::TYPE, format!("the column `{}` is of type {}, the value is not", column.name, column.kind))
+            Error::new(
+                codes::TYPE,
+                format!("the column `{}` is of type {}, the value is not", column.name, column.kind),
+            )
         })?;
         items.push(cast.alias(&column.name));
     }

@@ -31,7 +31,8 @@ impl<'a> Writer<'a> {
         let schema = table.arrow_schema();
         let mut checks = Vec::new();
         if !table.checks.is_empty() {
-            let columns = DFSchema::try_from_qualified_schema(table.name.as_str(), &schema).map_err(|error| fold(&error))?;
+            let columns =
+                DFSchema::try_from_qualified_schema(table.name.as_str(), &schema).map_err(|error| fold(&error))?;
             for check in &table.checks {
                 let expr = Binder::new(scope).expression(parse::expression(&check.text)?, &columns)?;
                 let expr = scope.state()?.create_physical_expr(expr, &columns).map_err(|error| fold(&error))?;
@@ -45,7 +46,8 @@ impl<'a> Writer<'a> {
     pub(crate) fn accept(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         for (column, array) in self.table.columns.iter().zip(batch.columns()) {
             if column.not_null && array.is_nullable() && array.logical_null_count() > 0 {
-                let message = format!("the column `{}` of table `{}` must not be null", column.name, self.table.label());
+                let message =
+                    format!("the column `{}` of table `{}` must not be null", column.name, self.table.label());
                 return Err(Error::new(codes::NOT_NULL, message));
             }
         }

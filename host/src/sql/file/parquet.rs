@@ -29,8 +29,10 @@ pub(super) fn table(scope: &Scope, path: &str) -> Result<Arc<dyn TableProvider>>
         ListingTable::try_new(config)
     });
     let table = table.map_err(|error| {
-        let named = Error::new(if error.is(codes::EXECUTION) || error.is(codes::PLAN) { codes::FILE_FORMAT } else { codes::IO },
-            format!("`{path}` cannot be read as Parquet: {}", error.message()));
+        let named = Error::new(
+            if error.is(codes::EXECUTION) || error.is(codes::PLAN) { codes::FILE_FORMAT } else { codes::IO },
+            format!("`{path}` cannot be read as Parquet: {}", error.message()),
+        );
         if error.is(codes::INTERNAL) { error } else { named }
     })?;
     Ok(Arc::new(table))

@@ -177,7 +177,6 @@ fn space_is_given_back() {
     let transaction = store.begin().unwrap();
     transaction.drop_table(table).unwrap();
     transaction.commit().unwrap();
-    store.checkpoint().unwrap();
     assert_eq!(std::fs::read_dir(folder.path().join("segments")).unwrap().count(), 0);
 }
 
@@ -195,11 +194,8 @@ fn every_type_survives() {
     );
     let dictionary: DictionaryArray<Int32Type> = [Some("one"), None, Some("two")].into_iter().collect();
     let decimal = arrow::array::Decimal128Array::from(vec![Some(1), None, Some(i128::MAX / 7)]);
-    let mut map = arrow::array::MapBuilder::new(
-        None,
-        arrow::array::StringBuilder::new(),
-        arrow::array::Int64Builder::new(),
-    );
+    let mut map =
+        arrow::array::MapBuilder::new(None, arrow::array::StringBuilder::new(), arrow::array::Int64Builder::new());
     map.keys().append_value("k");
     map.values().append_value(1);
     map.append(true).unwrap();
@@ -220,7 +216,8 @@ fn every_type_survives() {
     let schema = Schema::new(
         columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect::<Vec<_>>(),
     );
-    let original = RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|column| column.1).collect()).unwrap();
+    let original =
+        RecordBatch::try_new(Arc::new(schema), columns.into_iter().map(|column| column.1).collect()).unwrap();
     let all: Vec<usize> = (0..original.num_columns()).collect();
     for columns in [all.clone(), vec![2], vec![0, 1, 3, 4, 5, 6, 7, 8, 9]] {
         let folder = tempfile::tempdir().unwrap();
@@ -310,9 +307,14 @@ fn two_stores_on_one_directory_see_each_other_and_lose_no_update() {
     first.commit().unwrap();
     assert!(second.commit().unwrap_err().is(codes::CONFLICT));
     assert_eq!(rows(&two.begin().unwrap().snapshot(), table), []);
-    let threads: Vec<_> = [&one, &two, &one, &two].map(Store::clone).into_iter().zip(0..).map(|(store, number)| {
-        std::thread::spawn(move || (0..50).for_each(|id| insert(&store, table, &[(number * 1000 + id, "t")])))
-    }).collect();
+    let threads: Vec<_> = [&one, &two, &one, &two]
+        .map(Store::clone)
+        .into_iter()
+        .zip(0..)
+        .map(|(store, number)| {
+            std::thread::spawn(move || (0..50).for_each(|id| insert(&store, table, &[(number * 1000 + id, "t")])))
+        })
+        .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     for store in [&one, &two] {
         assert_eq!(store.begin().unwrap().snapshot().table(table).unwrap().rows(), 200);
@@ -332,6 +334,17 @@ fn a_process_that_fell_behind_two_checkpoints_catches_up() {
     }
     assert_eq!(rows(&two.begin().unwrap().snapshot(), table).len(), 4);
     assert_eq!(rows(&old, table).len(), 1);
+}
+
+#[test]
+fn a_log_that_another_process_cut_back_is_not_written_to_beyond_its_end() {
+    let (twin, table) = damaged();
+    let store = reopen(&twin).unwrap();
+    let transaction = store.begin().unwrap();
+    twin.damage("wal/00000002.wal", |contents| contents.truncate(100));
+    transaction.append(table, batch(&[(9, "z")])).unwrap();
+    assert!(transaction.commit().unwrap_err().is(codes::POISONED));
+    assert!(store.begin().unwrap_err().is(codes::POISONED));
 }
 
 /// Committed, checkpointed and logged rows on a twin disk, closed.

@@ -84,7 +84,8 @@ impl Trial {
         transaction.delete(table, &old)?;
         (from..from + count).for_each(|id| drop(next.remove(&id)));
         if matches!(step, Step::Set(..)) {
-            let new: Vec<(i64, String)> = (from..from + count).map(|id| (id, format!("value {number} of {id}"))).collect();
+            let new: Vec<(i64, String)> =
+                (from..from + count).map(|id| (id, format!("value {number} of {id}"))).collect();
             let rows: Vec<(i64, &str)> = new.iter().map(|(id, note)| (*id, note.as_str())).collect();
             transaction.append(table, batch(&rows))?;
             next.extend(new);
@@ -134,7 +135,9 @@ fn is_unknown(store: &Store) -> bool {
         transaction.commit()
     };
     // Whether it is poisoned or the process is dead, nothing more is promised.
-    probe().is_err_and(|error: Error| error.is(codes::POISONED) || error.message().contains("dead") || error.message().contains("died"))
+    probe().is_err_and(|error: Error| {
+        error.is(codes::POISONED) || error.message().contains("dead") || error.message().contains("died")
+    })
 }
 
 fn table_of(store: &Store) -> Option<TableId> {

@@ -124,21 +124,17 @@ impl Twin {
             folder.now = folder.durable.clone();
         }
         let random = world.next();
-        Self(Arc::new(Mutex::new(World {
-            random,
-            calls: 0,
-            plan: None,
-            is_dead: false,
-            files,
-            folders,
-            handles: 0,
-        })))
+        Self(Arc::new(Mutex::new(World { random, calls: 0, plan: None, is_dead: false, files, folders, handles: 0 })))
     }
 
     /// Names and contents of the files in a folder of the database.
     pub(crate) fn list_files(&self, folder: &str) -> Vec<String> {
         let world = self.world();
-        world.folders.get(&Self::root().join(folder)).map(|folder| folder.now.keys().cloned().collect()).unwrap_or_default()
+        world
+            .folders
+            .get(&Self::root().join(folder))
+            .map(|folder| folder.now.keys().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Changes a file behind the database's back.

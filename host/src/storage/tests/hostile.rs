@@ -21,7 +21,10 @@ fn every_operation(segments: &Segments) -> (State, Vec<Operation>) {
     let (table, other) = (TableId(7), TableId(8));
     let mut operations = vec![
         Operation::CreateTable { table, spec: Arc::new(notes()) },
-        Operation::Append { table, batch: Batch::Rows(batch(&[(1, "a"), (2, "some longer text than that"), (3, "c")])) },
+        Operation::Append {
+            table,
+            batch: Batch::Rows(batch(&[(1, "a"), (2, "some longer text than that"), (3, "c")])),
+        },
         Operation::Delete { table, rows: Arc::new(RoaringTreemap::from_iter([1])) },
         Operation::Put { key: Bytes::from_static(b"key"), value: Bytes::from_static(b"value") },
         Operation::Remove { key: Bytes::from_static(b"key") },

@@ -1,8 +1,9 @@
 //! Tests of the whole of storage through its door. Tests of one file's insides stand in that file.
+#![allow(clippy::unwrap_used)]
 
 mod durability;
-pub(crate) mod faulty;
 mod faults;
+pub(crate) mod faulty;
 mod hostile;
 mod model;
 mod processes;

@@ -67,14 +67,16 @@ fn tiny() -> Options {
 fn shown(snapshot: &Snapshot, table: TableId) -> Model {
     let rows = rows(snapshot, table).into_iter().map(|(id, note)| (id, note.parse().unwrap())).collect();
     let entries = snapshot.scan(b"e").into_iter();
-    let entries = entries.map(|(key, value)| (key[1], u64::from_le_bytes(value.as_ref().try_into().unwrap()))).collect();
+    let entries =
+        entries.map(|(key, value)| (key[1], u64::from_le_bytes(value.as_ref().try_into().unwrap()))).collect();
     Model { rows, entries }
 }
 
 /// Whether both wrote a key that one of them changed since.
 fn conflicts(open: &Open, head: &Model) -> bool {
     let rows = open.base.rows.keys().chain(open.now.rows.keys());
-    let row = |key: &&i64| open.base.rows.get(key) != open.now.rows.get(key) && open.base.rows.get(key) != head.rows.get(key);
+    let row =
+        |key: &&i64| open.base.rows.get(key) != open.now.rows.get(key) && open.base.rows.get(key) != head.rows.get(key);
     let entries = open.base.entries.keys().chain(open.now.entries.keys());
     let entry = |key: &&u8| {
         open.base.entries.get(key) != open.now.entries.get(key) && open.base.entries.get(key) != head.entries.get(key)

@@ -308,11 +308,19 @@ mod tests {
     fn arguments_hold_together() {
         Arguments::command().debug_assert();
         let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
-        let Verb::Put(put) = parse("blob put - blob://raw/../k --tag a=b=c --if-match x").unwrap().verb else { panic!() };
+        let Verb::Put(put) = parse("blob put - blob://raw/../k --tag a=b=c --if-match x").unwrap().verb else {
+            panic!()
+        };
         assert_eq!((put.source.as_str(), put.address.key.as_str()), ("-", "../k"));
         assert_eq!(put.description.about().unwrap().tags["a"], "b=c");
         assert_eq!(put.condition.precondition(), Precondition::Match("x".into()));
-        for wrong in ["blob put a s3://b/k", "blob get blob://B/k -", "blob put a blob://b/k --tag x", "blob mb blob://b/k", "blob"] {
+        for wrong in [
+            "blob put a s3://b/k",
+            "blob get blob://B/k -",
+            "blob put a blob://b/k --tag x",
+            "blob mb blob://b/k",
+            "blob",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -8,7 +8,7 @@ use super::walk::{self, Found};
 use crate::address::{Address, Place};
 use crate::code::{self, io_error};
 use crate::content;
-use crate::digest::{Digests, CHUNK_BYTES};
+use crate::digest::{CHUNK_BYTES, Digests};
 use crate::extension::Blob;
 use crate::index::Version;
 use crate::objects::{About, Objects, Precondition};

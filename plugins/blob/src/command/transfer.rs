@@ -181,7 +181,9 @@ pub fn copy(blob: &Blob, call: &Call, given: Copy) -> Result<Output> {
     let precondition = given.condition.precondition();
     let whole = Range { offset: None, length: None };
     match (&given.from, &given.to) {
-        (Place::Blob(from), Place::Blob(to)) => copy_objects(blob, call, from, to, given.recursive, &precondition, false)?,
+        (Place::Blob(from), Place::Blob(to)) => {
+            copy_objects(blob, call, from, to, given.recursive, &precondition, false)?
+        }
         (Place::Standard, Place::Blob(to)) => put_input(blob, call, to, About::default(), &precondition)?,
         (Place::Path(path), Place::Blob(to)) => {
             put_path(blob, call, path, to, given.recursive, &About::default(), &precondition)?;
@@ -197,7 +199,9 @@ pub fn copy(blob: &Blob, call: &Call, given: Copy) -> Result<Output> {
 pub fn rename(blob: &Blob, call: &Call, given: Copy) -> Result<Output> {
     let precondition = given.condition.precondition();
     match (&given.from, &given.to) {
-        (Place::Blob(from), Place::Blob(to)) => copy_objects(blob, call, from, to, given.recursive, &precondition, true)?,
+        (Place::Blob(from), Place::Blob(to)) => {
+            copy_objects(blob, call, from, to, given.recursive, &precondition, true)?
+        }
         (Place::Path(path), Place::Blob(to)) => {
             // What is removed are the files that were put, not those that came meanwhile.
             let files = match given.recursive {

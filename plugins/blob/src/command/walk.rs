@@ -49,7 +49,8 @@ pub fn files(folder: &Path) -> Result<Vec<Found>> {
 fn relative(folder: &Path, path: &Path) -> Result<String> {
     let inner = path.strip_prefix(folder).unwrap_or(path);
     let parts: Option<Vec<&str>> = inner.components().map(|part| part.as_os_str().to_str()).collect();
-    let parts = parts.ok_or_else(|| code::KEY.error(format!("`{}` is not UTF-8 and cannot be a key", path.display())))?;
+    let parts =
+        parts.ok_or_else(|| code::KEY.error(format!("`{}` is not UTF-8 and cannot be a key", path.display())))?;
     Ok(parts.join("/"))
 }
 

@@ -71,13 +71,17 @@ fn an_overwrite_that_fails_leaves_the_old_content() {
 #[test]
 fn a_read_fails_or_gives_every_byte() {
     let prepare = |bench: &Bench| drop(bench.put("k", &large()));
-    with_every_fault(prepare, |bench| bench.get("k", None), |bench, outcome| {
-        match outcome {
-            Ok(bytes) => assert_eq!(bytes, large()),
-            Err(error) => assert!(error.text().contains("`k`") && error.text().contains("`b`"), "{error}"),
-        }
-        only(bench, &["k"]);
-    });
+    with_every_fault(
+        prepare,
+        |bench| bench.get("k", None),
+        |bench, outcome| {
+            match outcome {
+                Ok(bytes) => assert_eq!(bytes, large()),
+                Err(error) => assert!(error.text().contains("`k`") && error.text().contains("`b`"), "{error}"),
+            }
+            only(bench, &["k"]);
+        },
+    );
 }
 
 #[test]

@@ -142,7 +142,9 @@ fn preconditions_fail_closed() {
     assert!(code::NO_KEY.is(&bench.put_if("k", b"x", &matching("*")).unwrap_err()));
     let first = bench.put_if("k", b"x", &Precondition::NotExists).unwrap();
     assert!(code::PRECONDITION.is(&bench.put_if("k", b"y", &Precondition::NotExists).unwrap_err()));
-    assert!(code::PRECONDITION.is(&bench.put_if("k", b"y", &matching("d41d8cd98f00b204e9800998ecf8427e")).unwrap_err()));
+    assert!(
+        code::PRECONDITION.is(&bench.put_if("k", b"y", &matching("d41d8cd98f00b204e9800998ecf8427e")).unwrap_err())
+    );
     assert_eq!(bench.get("k", None).unwrap(), b"x");
     bench.put_if("k", b"y", &matching(&format!("\"{}\"", first.etag))).unwrap();
     bench.delete("k", None);
@@ -154,7 +156,8 @@ fn preconditions_fail_closed() {
 #[test]
 fn a_copy_is_a_row_and_outlives_its_source() {
     let bench = Bench::new(Versioning::Off);
-    let about = About { content_type: Some("text/plain".into()), tags: [("a".into(), "1".into())].into(), ..About::default() };
+    let about =
+        About { content_type: Some("text/plain".into()), tags: [("a".into(), "1".into())].into(), ..About::default() };
     bench.with(|o| o.put("b", "k", &mut &*large(), about, &Precondition::None, &mut |_| Ok(()))).unwrap();
     let copy = bench.with(|o| o.copy(("b", "k", None), ("b", "../copy"), &Precondition::NotExists)).unwrap();
     assert_eq!(bench.payload_count(), 1);
@@ -192,7 +195,9 @@ fn damage_names_bucket_key_and_file() {
     let bench = Bench::new(Versioning::Off);
     bench.put("some/key", &large());
     bench.put("other", b"fine");
-    let Content::File { payload, .. } = bench.with(|o| o.find("b", "some/key", None)).unwrap().content else { panic!() };
+    let Content::File { payload, .. } = bench.with(|o| o.find("b", "some/key", None)).unwrap().content else {
+        panic!()
+    };
     let path = bench.payloads().path(&payload);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[49_999] ^= 1;
@@ -208,7 +213,9 @@ fn damage_names_bucket_key_and_file() {
         }
     }
     assert_eq!(bench.get("other", None).unwrap(), b"fine");
-    assert!(code::SWEPT.is(&bench.with(|o| o.copy(("b", "some/key", None), ("b", "c"), &Precondition::None)).unwrap_err()));
+    assert!(
+        code::SWEPT.is(&bench.with(|o| o.copy(("b", "some/key", None), ("b", "c"), &Precondition::None)).unwrap_err())
+    );
 }
 
 #[derive(Clone, Debug)]

@@ -103,7 +103,9 @@ fn parameters_go_where_they_stand() {
     check("PUT BLOB $1 $2 VALUE $3 || '?' || $4 TAGS (t = $5)");
     let error = read_with("PUT BLOB ? ? VALUE ?", &values[..2]).unwrap_err();
     assert_eq!(error.code(), "KDK-0109");
-    let Request::Get { range, .. } = read_with("GET BLOB 'b' 'k' RANGE ? ?", &[3.into(), 4.into()]).unwrap() else { panic!() };
+    let Request::Get { range, .. } = read_with("GET BLOB 'b' 'k' RANGE ? ?", &[3.into(), 4.into()]).unwrap() else {
+        panic!()
+    };
     assert_eq!(range, Some((3, 4)));
 }
 
@@ -126,9 +128,6 @@ fn reading_listing_copying_tagging() {
         parse("COPY BLOB 'b' 'k' TO 'b2' 'k2' IF NOT EXISTS"),
         r#"Copy { from: ("b", "k"), version: None, to: ("b2", "k2"), precondition: NotExists }"#
     );
-    assert_eq!(
-        parse("TAG BLOB 'b' 'k' (a = 'x')"),
-        r#"Tag { place: ("b", "k"), version: None, tags: {"a": "x"} }"#
-    );
+    assert_eq!(parse("TAG BLOB 'b' 'k' (a = 'x')"), r#"Tag { place: ("b", "k"), version: None, tags: {"a": "x"} }"#);
     assert_eq!(parse("TAG BLOB 'b' 'k' SET TAGS ()"), r#"Tag { place: ("b", "k"), version: None, tags: {} }"#);
 }
