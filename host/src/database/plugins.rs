@@ -2,7 +2,7 @@
 //! written to. It decides nothing itself: `extensions` does.
 
 use super::Database;
-use super::functions::{PluginScalar, PluginTable};
+use super::functions::{PluginScalar, PluginTable, ended};
 use super::listing::Listing;
 use super::services::{PluginSession, from_arrow, parameters};
 use crate::catalog::SYSTEM;
@@ -175,13 +175,15 @@ impl Claimed for ClaimedStatement {
     }
 
     fn run(self: Box<Self>, caller: &Caller, params: &[Value]) -> Result<Outcome> {
+        let statement = caller;
         let caller = self.plugins.caller(caller, self.grant.name());
         let instance = self.plugins.instance(&self.grant, &caller)?;
         let start = split::skip_blank(&self.text);
         let text = self.text[start..].trim_end();
         let tokens = tokens(text)?.into_iter().map(token_of).collect();
         let parameters = parameters(params)?;
-        let outcome = instance.statement(&caller, &self.claim, text, tokens, &parameters)?;
+        let outcome = instance.statement(&caller, &self.claim, text, tokens, &parameters);
+        let outcome = outcome.map_err(|error| ended(statement, error))?;
         let tag = self.claim.clone();
         Ok(match outcome.rows {
             Some(reader) => {
