@@ -123,7 +123,9 @@ impl SqlType {
                 to.len() == from.len() && to.iter().zip(from).all(|((_, to), (_, from))| to.takes(from))
             }
             (to, from) if to.is_number() && from.is_number() => true,
-            (Self::Date | Self::Timestamp | Self::TimestampTz, Self::Date | Self::Timestamp | Self::TimestampTz) => true,
+            (Self::Date | Self::Timestamp | Self::TimestampTz, Self::Date | Self::Timestamp | Self::TimestampTz) => {
+                true
+            }
             (Self::Time, Self::Timestamp | Self::TimestampTz) => true,
             _ => false,
         }

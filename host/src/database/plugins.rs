@@ -78,7 +78,12 @@ impl Plugins {
         };
         let may_use = |owner: &str| access.extensions.iter().any(|name| name == owner);
         if let Some((claim, owner)) = view.statement_owner(&words) {
-            return if may_use(owner) { Ok(()) } else { Err(undeclared(format!("the statement `{claim}`"), owner)) };
+            // What a statement of another extension does is not known here, so it counts as writing.
+            return match (may_use(owner), access.write) {
+                (false, _) => Err(undeclared(format!("the statement `{claim}`"), owner)),
+                (true, false) => Err(may_not_write(access)),
+                (true, true) => Ok(()),
+            };
         }
         let uses = crate::sql::uses(sql)?;
         let mut owners = uses.functions.iter().filter_map(|name| Some((name, view.function_owner(name)?)));
@@ -86,10 +91,7 @@ impl Plugins {
             return Err(undeclared(format!("the function `{name}`"), owner));
         }
         if uses.writes && !access.write {
-            let text = format!("`{}` has no permission to change anything by SQL", access.extension);
-            return Err(
-                Error::new(codes::PERMISSION, text).help("its manifest would have to ask for `sql = \"write\"`")
-            );
+            return Err(may_not_write(access));
         }
         let Some(allowed) = &access.schemas else { return Ok(()) };
         // Reading the host's own lists is everybody's.
@@ -160,6 +162,11 @@ impl claim::Extensions for Plugins {
             ))
         })
     }
+}
+
+fn may_not_write(access: &Access) -> Error {
+    let text = format!("`{}` has no permission to change anything by SQL", access.extension);
+    Error::new(codes::PERMISSION, text).help("its manifest would have to ask for `sql = \"write\"`")
 }
 
 struct ClaimedStatement {

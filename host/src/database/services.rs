@@ -153,6 +153,14 @@ impl Session for PluginSession {
         })
     }
 
+    fn adopt(&self, extension: &str) -> Result<()> {
+        let cache = Arc::clone(&self.database.engine.cache);
+        self.connection.0.with_transaction(|transaction| {
+            let catalog = crate::catalog::Catalog::new(transaction.snapshot(), cache);
+            super::keeper::adopt(transaction, &catalog, extension)
+        })
+    }
+
     fn directory(&self) -> Option<PathBuf> {
         self.database.store().path().map(std::path::Path::to_path_buf)
     }

@@ -154,7 +154,8 @@ impl Session {
         const NAME: &str = "arguments";
         let statement = parse::statement(&format!("SELECT {expression} FROM \"{GIVEN}\".\"{GIVEN}\".\"{NAME}\""))?;
         let outcome = self.within(self.owner(), |scope| {
-            let table = MemTable::try_new(columns.schema(), vec![vec![columns]]).map_err(|error| fault::fold(&error))?;
+            let table =
+                MemTable::try_new(columns.schema(), vec![vec![columns]]).map_err(|error| fault::fold(&error))?;
             lock(&scope.found).given.insert(NAME.to_owned(), Arc::new(table));
             dispatch::run(scope, statement)
         })?;

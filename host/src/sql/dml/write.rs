@@ -89,7 +89,11 @@ impl<'a> Writer<'a> {
 /// Brings a plan's columns to the table's types; `sources` tells for each column of the table what fills it.
 pub(crate) fn fit(plan: LogicalPlan, table: &Table, sources: Vec<Expr>) -> Result<LogicalPlan> {
     let schema = Arc::clone(plan.schema());
-    let columns = table.columns.iter().zip(sources).map(|(column, source)| Ok(assign(source, column, &schema)?.alias(&column.name)));
+    let columns = table
+        .columns
+        .iter()
+        .zip(sources)
+        .map(|(column, source)| Ok(assign(source, column, &schema)?.alias(&column.name)));
     let columns = columns.collect::<Result<Vec<_>>>()?;
     let built = LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build);
     built.map_err(|error| fold(&error))
@@ -106,7 +110,9 @@ pub(crate) fn assign(source: Expr, column: &Column, schema: &DFSchema) -> Result
     let message = format!("the column `{}` is of type {}, the value is not", column.name, column.kind);
     let error = Error::new(codes::TYPE, message);
     Err(match known {
-        Some(known) => error.detail(format!("the value is of type {known}")).help(format!("CAST(... AS {})", column.kind)),
+        Some(known) => {
+            error.detail(format!("the value is of type {known}")).help(format!("CAST(... AS {})", column.kind))
+        }
         None => error,
     })
 }
