@@ -241,6 +241,11 @@ impl Session {
         }
     }
 
+    /// The next line of its stdout, if one comes within this time.
+    pub fn try_line(&self, patience: Duration) -> Option<String> {
+        self.lines.recv_timeout(patience).ok()
+    }
+
     /// Sends it the signal that Ctrl-C sends.
     ///
     /// # Panics
