@@ -97,16 +97,21 @@ impl Error {
     #[doc(hidden)]
     pub fn encode(&self) -> String {
         let panicked = if self.0.panicked { "1" } else { "0" };
-        let mut fields = vec![MARK, panicked, &self.0.code, &self.0.sqlstate, &self.0.message, &self.0.help];
+        let mut fields = vec![panicked, &self.0.code, &self.0.sqlstate, &self.0.message, &self.0.help];
         fields.extend(self.0.details.iter().map(String::as_str));
-        fields.join(SEPARATOR)
+        let mut text = MARK.to_owned();
+        for field in fields {
+            text.push(SEPARATOR);
+            escape(field, &mut text);
+        }
+        text
     }
 
     /// The inverse of [`Error::encode`]; text that was not encoded becomes a message.
     #[doc(hidden)]
     pub fn decode(text: &str) -> Self {
         let Some(start) = text.find(MARK) else { return Self::message(text) };
-        let mut fields = text[start..].split(SEPARATOR).skip(1).map(str::to_owned);
+        let mut fields = text[start..].split(SEPARATOR).skip(1).map(unescape);
         let mut next = || fields.next().unwrap_or_default();
         let (panicked, code, sqlstate, message, help) = (next() == "1", next(), next(), next(), next());
         Self(Box::new(Inner { code, sqlstate, message, help, panicked, details: fields.collect() }))
@@ -114,7 +119,29 @@ impl Error {
 }
 
 const MARK: &str = "\u{1e}kodiak-error";
-const SEPARATOR: &str = "\u{1f}";
+const SEPARATOR: char = '\u{1f}';
+const ESCAPE: char = '\u{1a}';
+/// What a field may not hold as it is: arrow ends the process over a NUL in the text of an error.
+const ESCAPED: [char; 4] = [ESCAPE, '\u{1e}', SEPARATOR, '\0'];
+
+fn escape(field: &str, text: &mut String) {
+    for character in field.chars() {
+        match ESCAPED.iter().zip('0'..).find(|(escaped, _)| **escaped == character) {
+            Some((_, digit)) => text.extend([ESCAPE, digit]),
+            None => text.push(character),
+        }
+    }
+}
+
+fn unescape(field: &str) -> String {
+    let (mut text, mut characters) = (String::with_capacity(field.len()), field.chars());
+    while let Some(character) = characters.next() {
+        let escaped = if character == ESCAPE { characters.next().and_then(|digit| digit.to_digit(10)) } else { None };
+        let meant = escaped.and_then(|digit| ESCAPED.get(digit as usize));
+        text.push(*meant.unwrap_or(&character));
+    }
+    text
+}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -191,11 +218,60 @@ impl From<Error> for arrow_schema::ArrowError {
 #[cfg(test)]
 mod tests {
     use super::Error;
+    use crate::abi::AbiError;
+    use proptest::prelude::*;
 
     #[test]
     fn everything_survives_a_stream() {
         let error = Error::new("X-1", "no `a`").sqlstate("42P01").help("do b").detail("one").detail("two");
         assert_eq!(Error::decode(&format!("C Data interface error: {}", error.encode())), error);
         assert_eq!(Error::decode("plain"), Error::message("plain"));
+    }
+
+    prop_compose! {
+        fn errors()(
+            texts in proptest::collection::vec("\\PC{0,20}", 4),
+            details in proptest::collection::vec("\\PC{0,20}", 0..4),
+            panicked in any::<bool>(),
+        ) -> Error {
+            let mut error = Error::new(&texts[0], &texts[1]).sqlstate(&texts[2]).help(&texts[3]);
+            error.0.panicked = panicked;
+            details.into_iter().fold(error, Error::detail)
+        }
+    }
+
+    proptest! {
+        /// Arrow puts words of its own in front of what a stream says.
+        #[test]
+        fn any_error_survives_a_stream(error in errors(), before in "\\PC{0,20}") {
+            prop_assert_eq!(Error::decode(&error.encode()), error.clone());
+            prop_assert_eq!(Error::decode(&format!("{before}{}", error.encode())), error.clone());
+            let arrow = arrow_schema::ArrowError::CDataInterface(error.encode());
+            prop_assert_eq!(Error::from(arrow), error);
+        }
+
+        #[test]
+        fn any_error_survives_the_boundary_and_arrow(error in errors()) {
+            prop_assert_eq!(Error::from(AbiError::from(error.clone())), error.clone());
+            prop_assert_eq!(Error::from(arrow_schema::ArrowError::from(error.clone())), error);
+        }
+
+        #[test]
+        fn any_text_can_be_decoded(text in any::<String>()) {
+            let error = Error::decode(&text);
+            let plain = !text.contains(super::MARK);
+            prop_assert!(!plain || error == Error::message(&text));
+        }
+
+        /// Whatever an author writes, what follows it keeps its place, and a C string can hold it.
+        #[test]
+        fn any_characters_survive(
+            message in "[\\x00-\\x20\\x1a\\x1e\\x1f0-3ax\u{e4}]{0,30}",
+            detail in "[\\x00-\\x20\\x1a\\x1e\\x1f0-3ax\u{e4}]{0,30}",
+        ) {
+            let error = Error::new("X-1", &message).help("h").detail(&detail);
+            prop_assert!(!error.encode().contains('\0'));
+            prop_assert_eq!(Error::decode(&error.encode()), error);
+        }
     }
 }

@@ -287,3 +287,6 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,7 +121,8 @@ impl Instance {
         let (mut statements, mut functions) = (BTreeSet::new(), BTreeSet::new());
         let (mut scalars, mut command) = (BTreeMap::new(), false);
         for contribution in listed {
-            let name = contribution.name.to_string();
+            let name =
+                import_text(contribution.name.as_rstr()).map_err(|error| inward(&self.manifest, error))?.to_owned();
             match contribution.kind {
                 kind::COMMAND => command = true,
                 kind::STATEMENT => {

@@ -207,3 +207,6 @@ fn fixed_bytes(array: &ArrayRef, width: usize) -> &[u8] {
     };
     &bytes[..array.len() * width]
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,13 +50,13 @@ pub(crate) fn host() -> AbiHost {
 
 extern "C" fn log(_: HostContext, id: u64, severity: u32, message: RStr<'_>) {
     let _: AbiResult<()> = guard(|| {
-        let call = calls::find(id).ok();
+        let (call, message) = (calls::find(id).ok(), import_text(message)?);
         let extension = call.as_ref().map_or("?", |call| call.extension());
         match severity {
-            level::ERROR => tracing::error!(target: "kodiak::extension", extension, "{}", message.as_str()),
-            level::WARN => tracing::warn!(target: "kodiak::extension", extension, "{}", message.as_str()),
-            level::INFO => tracing::info!(target: "kodiak::extension", extension, "{}", message.as_str()),
-            _ => tracing::debug!(target: "kodiak::extension", extension, "{}", message.as_str()),
+            level::ERROR => tracing::error!(target: "kodiak::extension", extension, "{message}"),
+            level::WARN => tracing::warn!(target: "kodiak::extension", extension, "{message}"),
+            level::INFO => tracing::info!(target: "kodiak::extension", extension, "{message}"),
+            _ => tracing::debug!(target: "kodiak::extension", extension, "{message}"),
         }
         Ok(())
     });
@@ -65,7 +65,7 @@ extern "C" fn log(_: HostContext, id: u64, severity: u32, message: RStr<'_>) {
 extern "C" fn progress(_: HostContext, id: u64, done: u64, total: u64, message: RStr<'_>) {
     let _: AbiResult<()> = guard(|| {
         if let Some(terminal) = calls::find(id)?.terminal.as_ref() {
-            terminal.progress(done, total, message.as_str());
+            terminal.progress(done, total, import_text(message)?);
         }
         Ok(())
     });
@@ -82,13 +82,13 @@ extern "C" fn now(_: HostContext, _: u64) -> i64 {
 }
 
 extern "C" fn feature(_: HostContext, name: RStr<'_>) -> bool {
-    super::FEATURES.contains(&name.as_str())
+    import_text(name).is_ok_and(|name| super::FEATURES.contains(&name))
 }
 
 extern "C" fn config(_: HostContext, id: u64, key: RStr<'_>) -> AbiResult<ROption<RString>> {
     guard(|| {
         let call = calls::find(id)?;
-        let found = call.session.config(call.extension(), key.as_str()).map_err(outward)?;
+        let found = call.session.config(call.extension(), import_text(key)?).map_err(outward)?;
         Ok(found.map(RString::from).into())
     })
 }

@@ -1,5 +1,7 @@
 //! Returns data that is not what it says.
-use kodiak_plugin_api::arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, StringViewArray};
+use kodiak_plugin_api::arrow_array::{
+    ArrayRef, Int64Array, RecordBatch, RecordBatchIterator, StringArray, StringViewArray,
+};
 use kodiak_plugin_api::arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use kodiak_plugin_api::arrow_schema::{DataType, Field, Schema};
 use kodiak_plugin_api::prelude::*;
@@ -34,6 +36,13 @@ impl Plugin for BadData {
                 let other = Arc::new(Schema::new(vec![Field::new("n", DataType::Utf8View, false)]));
                 let batch = RecordBatch::try_new(other.clone(), vec![Arc::new(StringViewArray::from(vec!["x"]))])?;
                 Ok(batches(other, vec![batch]))
+            }))
+        });
+        r.table("bad_error", |_, _, _| {
+            let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+            Ok(Table::new(schema.clone(), move |_, _| {
+                let error = Error::new("BAD-1", "zero \0, mark \u{1e}, separator \u{1f}").help("none \0");
+                Ok(Box::new(RecordBatchIterator::new([Err(error.into())], schema.clone())))
             }))
         });
         r.table("bad_rows", |_, _, _| {

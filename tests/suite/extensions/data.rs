@@ -99,6 +99,18 @@ fn a_stream_that_reports_is_quoted_and_one_that_ends_is_empty() {
     talk.finish();
 }
 
+/// Arrow's streams carry errors as C strings: a NUL in one ended the process, with Rust's words about it on stderr.
+#[test]
+fn an_error_of_any_characters_comes_through() {
+    let scene = Scene::new(&["bad_data"]);
+    let mut talk = scene.talk();
+    let message = talk.refused("SELECT * FROM bad_error()", "BAD-1");
+    assert_eq!(message, "zero \0, mark \u{1e}, separator \u{1f}");
+    talk.finish();
+    scene.sql("SELECT * FROM bad_error()").refused("BAD-1", 1, &["zero "]);
+    scene.survives();
+}
+
 /// A statement that wrote before it met bad data takes it back.
 #[test]
 fn nothing_of_a_statement_stays_that_met_bad_data() {
