@@ -5,15 +5,29 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Place, Result};
+use crate::extensions::session::Terminal;
+use crate::extensions::{self, Extensions, Home, View};
 pub use crate::sql::claim;
 use crate::sql::split;
 pub use crate::sql::{Caller, Outcome, Rows, Value};
 use crate::sql::{Engine, Origin, Session};
 use crate::storage::{Options, Store};
 
+mod functions;
+mod keeper;
+mod listing;
+mod plugins;
+mod services;
+
+use plugins::Plugins;
+pub(crate) use services::from_arrow;
+
 /// An open database. Cloning is cheap and shares it.
 #[derive(Clone)]
-pub struct Database(Arc<Engine>);
+pub struct Database {
+    engine: Arc<Engine>,
+    plugins: Plugins,
+}
 
 impl Database {
     /// Opens the database in a folder, and makes it if there is none.
@@ -29,7 +43,7 @@ impl Database {
     /// # Errors
     /// What storage finds wrong with the folder.
     pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Self> {
-        Ok(Self(Arc::new(Engine::new(Store::open(path.as_ref(), options)?))))
+        Ok(Self::over(Store::open(path.as_ref(), options)?))
     }
 
     /// A database that lives as long as its last connection.
@@ -47,7 +61,15 @@ impl Database {
     /// # Errors
     /// None that a user could cause.
     pub fn memory() -> Result<Self> {
-        Ok(Self(Arc::new(Engine::new(Store::memory()?))))
+        Ok(Self::over(Store::memory()?))
+    }
+
+    /// A broken home must not keep a database from opening: it is reported when an extension is needed.
+    fn over(store: Store) -> Self {
+        let plugins = Plugins::new(store.clone(), Home::find());
+        let engine = Arc::new(Engine::new(store));
+        engine.set_extensions(Arc::new(plugins.clone()));
+        Self { engine, plugins }
     }
 
     /// A new session.
@@ -55,17 +77,34 @@ impl Database {
     /// # Errors
     /// None today; a limit of sessions may come.
     pub fn connect(&self) -> Result<Connection> {
-        Ok(Connection(Arc::new(Session::new(Arc::clone(&self.0)))))
+        Ok(Connection(Arc::new(Session::new(Arc::clone(&self.engine)))))
     }
 
     /// The storage below.
     pub fn store(&self) -> &Store {
-        &self.0.store
+        &self.engine.store
     }
 
-    /// Installs who answers for extensions, for statements that begin from now on.
-    pub fn set_extensions(&self, extensions: Arc<dyn claim::Extensions>) {
-        self.0.set_extensions(extensions);
+    /// The extensions of this database.
+    ///
+    /// # Errors
+    /// When the user's home cannot be found or its configuration cannot be understood.
+    pub fn extensions(&self) -> Result<Arc<Extensions>> {
+        self.plugins.extensions()
+    }
+
+    /// What is enabled here, and what can be said about each.
+    ///
+    /// # Errors
+    /// As [`Database::extensions`], and when a set cannot be read.
+    pub fn extension_view(&self) -> Result<Arc<View>> {
+        self.plugins.view()
+    }
+
+    /// A caller for a command of an extension: a session of its own, and the terminal that the command talks to.
+    pub fn command_caller(&self, extension: &str, terminal: Arc<dyn Terminal>) -> extensions::Caller {
+        let session = services::PluginSession::own(self, extension);
+        extensions::Caller { session: Arc::new(session), terminal: Some(terminal) }
     }
 }
 

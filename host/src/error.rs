@@ -234,6 +234,8 @@ pub mod codes {
         BUILD_FAILED = "KDK-0407" "" "cargo could not build the extension";
         UNSIGNED = "KDK-0408" "" "the package is not signed";
         LOCK_MISMATCH = "KDK-0409" "" "reality differs from kodiak.lock";
+        BAD_INDEX = "KDK-0410" "" "an index of extensions cannot be understood";
+        BAD_LOCK = "KDK-0411" "" "a lock file or a set of extensions cannot be understood";
         NOT_INSTALLED = "KDK-0412" "" "the extension is not installed";
         DEPENDENCY = "KDK-0413" "" "a dependency of the extension is missing, disabled or of another version";
         DISABLED = "KDK-0414" "" "the extension is disabled";

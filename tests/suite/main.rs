@@ -1,6 +1,19 @@
-//! The tests of the whole: each module proves one promise from the outside.
+//! The tests of the whole, in one binary so that it links once: each module proves one promise from the outside.
 
+#![allow(clippy::unwrap_used)]
+
+mod abi_matrix;
+mod blob;
+mod cli;
 mod connection;
-mod extension_seams;
 mod front_end;
+mod scan;
 mod slt;
+mod tidy;
+
+use kodiak_tests::Sandbox;
+
+/// A sandbox for the program of this very build.
+fn sandbox() -> Sandbox {
+    Sandbox::new(env!("CARGO_BIN_EXE_kodiak-under-test"))
+}

@@ -15,7 +15,10 @@ const CACHED_MAX: usize = 10_000;
 
 /// Decoded records, shared by the connections of a database.
 #[derive(Debug, Default)]
-pub struct Cache(Mutex<HashMap<Vec<u8>, (Vec<u8>, Arc<Relation>)>>);
+pub struct Cache(Mutex<HashMap<Vec<u8>, Decoded>>);
+
+/// A record: its bytes and what they mean.
+type Decoded = (Vec<u8>, Arc<Relation>);
 
 /// The catalog as a snapshot sees it.
 #[derive(Clone)]

@@ -106,9 +106,9 @@ impl SqlType {
             Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some(ZONE.into())),
             Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             Self::List(item) => DataType::List(Arc::new(Field::new("item", item.arrow(), true))),
-            Self::Struct(fields) => {
-                DataType::Struct(fields.iter().map(|(name, kind)| Field::new(name, kind.arrow(), true)).collect::<Fields>())
-            }
+            Self::Struct(fields) => DataType::Struct(
+                fields.iter().map(|(name, kind)| Field::new(name, kind.arrow(), true)).collect::<Fields>(),
+            ),
         }
     }
 
@@ -123,7 +123,9 @@ impl SqlType {
                 to.len() == from.len() && to.iter().zip(from).all(|((_, to), (_, from))| to.takes(from))
             }
             (to, from) if to.is_number() && from.is_number() => true,
-            (Self::Date | Self::Timestamp | Self::TimestampTz, Self::Date | Self::Timestamp | Self::TimestampTz) => true,
+            (Self::Date | Self::Timestamp | Self::TimestampTz, Self::Date | Self::Timestamp | Self::TimestampTz) => {
+                true
+            }
             (Self::Time, Self::Timestamp | Self::TimestampTz) => true,
             _ => false,
         }
@@ -165,15 +167,18 @@ impl SqlType {
             DataType::Float16 | DataType::Float32 => Self::Real,
             DataType::Float64 => Self::Double,
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Self::Binary,
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+                Self::Binary
+            }
             DataType::Date32 | DataType::Date64 => Self::Date,
             DataType::Time32(_) | DataType::Time64(_) => Self::Time,
             DataType::Timestamp(_, None) => Self::Timestamp,
             DataType::Timestamp(_, Some(_)) => Self::TimestampTz,
             DataType::Interval(_) => Self::Interval,
-            DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) | DataType::FixedSizeList(item, _) => {
-                Self::List(Box::new(Self::of(item.data_type())?))
-            }
+            DataType::List(item)
+            | DataType::LargeList(item)
+            | DataType::ListView(item)
+            | DataType::FixedSizeList(item, _) => Self::List(Box::new(Self::of(item.data_type())?)),
             DataType::Struct(fields) => {
                 let fields = fields.iter().map(|field| Some((field.name().clone(), Self::of(field.data_type())?)));
                 Self::Struct(fields.collect::<Option<_>>()?)

@@ -10,17 +10,18 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, Result as EngineResult, ScalarValue, TableReference};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::logical_expr::planner::{
-    ContextProvider, ExprPlanner, PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning, TypePlanner,
+    ContextProvider, ExprPlanner, PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+    TypePlanner,
 };
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast::{
     DataType as SqlDataType, FunctionArg, FunctionArgExpr, ObjectName, Statement, TableFactor,
 };
-use datafusion::sql::planner::SqlToRel;
 
 use super::fault::{external, fold, no_function};
 use super::functions::{Functions, TABLE_FUNCTIONS, built_in, series};
@@ -73,14 +74,11 @@ impl Binder {
     }
 
     /// Plans an expression over the columns of `schema`.
-    pub(crate) fn expression(
-        &self,
-        expr: datafusion::sql::sqlparser::ast::Expr,
-        schema: &DFSchema,
-    ) -> Result<Expr> {
+    pub(crate) fn expression(&self, expr: datafusion::sql::sqlparser::ast::Expr, schema: &DFSchema) -> Result<Expr> {
         survey::check(&self.scope, &expr)?;
         self.scope.state()?;
-        let planned = SqlToRel::new(self).sql_to_expr(expr, schema, &mut datafusion::sql::planner::PlannerContext::new());
+        let planned =
+            SqlToRel::new(self).sql_to_expr(expr, schema, &mut datafusion::sql::planner::PlannerContext::new());
         planned.map_err(|error| fold(&error))
     }
 
@@ -115,7 +113,7 @@ impl Binder {
                 Relation::View(view) => self.view(view),
             },
             None => match scope.extensions.relation(schema, name.table())? {
-                Some(function) => extension::table(scope, function, Vec::new()).map(provider_as_source),
+                Some(function) => extension::table(scope, &*function, &[]).map(provider_as_source),
                 None => Err(no_table(scope, schema, name.table())),
             },
         }
@@ -131,7 +129,10 @@ impl Binder {
 
     fn view_plan(&self, view: &View) -> Result<LogicalPlan> {
         if self.depth >= VIEWS_MAX {
-            return Err(Error::new(codes::PLAN, format!("the view `{}` stands on itself, or on too many views", view.name)));
+            return Err(Error::new(
+                codes::PLAN,
+                format!("the view `{}` stands on itself, or on too many views", view.name),
+            ));
         }
         let query = parse::query(&view.text)?;
         let binder = Self::within(&self.scope, view.path.clone(), self.depth + 1);
@@ -280,7 +281,11 @@ impl RelationPlanner for Relations {
                 let path = split_name(&name).map_err(external)?.1;
                 let provider = file::table(&self.scope, &path, &file::Options::default()).map_err(external)?;
                 let table = file::table_name(&path);
-                (LogicalPlanBuilder::scan(TableReference::bare(table), provider_as_source(provider), None)?.build()?, alias)
+                (
+                    LogicalPlanBuilder::scan(TableReference::bare(table), provider_as_source(provider), None)?
+                        .build()?,
+                    alias,
+                )
             }
             other => return Ok(RelationPlanning::Original(Box::new(other))),
         };
@@ -349,7 +354,7 @@ impl Relations {
             let message = format!("`{name}` has no argument called `{label}`");
             return Err(external(Error::new(codes::PARAMETERS, message)));
         }
-        extension::table(&self.scope, function, values).map_err(external)
+        extension::table(&self.scope, &*function, &values).map_err(external)
     }
 }
 

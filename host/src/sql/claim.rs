@@ -6,13 +6,13 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, FieldRef, SchemaRef};
-use datafusion::common::ScalarValue;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use super::outcome::Outcome;
 use super::session::Caller;
 use super::value::Value;
 use crate::error::Result;
+pub use crate::extensions::Argument;
 
 /// What the front end asks about extensions. An error is the answer of an extension that is known but cannot serve: it
 /// stops the statement, where `None` would go on to "no such function".
@@ -68,16 +68,16 @@ pub trait ScalarFunction: Debug + Send + Sync {
     fn extension(&self) -> &str;
 
     /// The argument types that a call gets after coercion, for the types that the user wrote.
-    fn coerce(&self, args: &[DataType]) -> Result<Vec<DataType>>;
+    fn coerce(&self, caller: &Caller, args: &[DataType]) -> Result<Vec<DataType>>;
 
     /// The type of the result for coerced argument types.
-    fn return_type(&self, args: &[DataType]) -> Result<DataType>;
+    fn return_type(&self, caller: &Caller, args: &[DataType]) -> Result<DataType>;
 
     /// Whether equal arguments give equal results.
-    fn volatility(&self) -> Volatility;
+    fn volatility(&self, caller: &Caller) -> Result<Volatility>;
 
-    /// Computes `rows` results; every column has as many rows.
-    fn call(&self, caller: &Caller, args: &[ArrayRef], fields: &[FieldRef], rows: usize) -> Result<ArrayRef>;
+    /// Computes `rows` results.
+    fn call(&self, caller: &Caller, args: &[Argument], rows: usize) -> Result<ArrayRef>;
 }
 
 /// A function that returns a table.
@@ -85,12 +85,18 @@ pub trait TableFunction: Debug + Send + Sync {
     /// The extension that it comes from.
     fn extension(&self) -> &str;
 
-    /// The columns for these constant arguments.
-    fn schema(&self, caller: &Caller, args: &[ScalarValue]) -> Result<SchemaRef>;
+    /// The table for constant arguments, arrays of one value.
+    fn bind(&self, caller: &Caller, args: Vec<ArrayRef>) -> Result<Arc<dyn BoundTable>>;
+}
+
+/// What a table function gave for its arguments.
+pub trait BoundTable: Send + Sync {
+    /// The columns.
+    fn schema(&self) -> SchemaRef;
 
     /// The rows; `projection` holds the positions of the columns that are wanted, in order, and every batch has exactly
     /// these.
-    fn scan(&self, caller: &Caller, args: &[ScalarValue], projection: &[usize]) -> Result<RowStream>;
+    fn scan(&self, projection: &[usize]) -> Result<RowStream>;
 }
 
 /// Batches one after the other.

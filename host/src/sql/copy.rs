@@ -12,7 +12,8 @@ use datafusion::catalog::default_table_source::provider_as_source;
 use datafusion::common::TableReference;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::sql::sqlparser::ast::{
-    CopyLegacyOption, CopyOption, CopySource, CopyTarget, Ident, ObjectName, ObjectNamePart, SelectItem, SetExpr, Statement,
+    CopyLegacyOption, CopyOption, CopySource, CopyTarget, Ident, ObjectName, ObjectNamePart, SelectItem, SetExpr,
+    Statement,
 };
 
 use super::bind::Binder;
@@ -46,7 +47,10 @@ pub(super) fn run(scope: &Arc<Scope>, statement: Statement) -> Result<Outcome> {
 fn read_options(options: &[CopyOption], legacy: &[CopyLegacyOption]) -> Result<Options> {
     let mut read = Options::default();
     let single = |name: &str, c: char| {
-        u8::try_from(c).ok().filter(u8::is_ascii).ok_or_else(|| Error::new(codes::VALUE, format!("{name} must be one ASCII character")))
+        u8::try_from(c)
+            .ok()
+            .filter(u8::is_ascii)
+            .ok_or_else(|| Error::new(codes::VALUE, format!("{name} must be one ASCII character")))
     };
     for option in options {
         match option {
@@ -61,13 +65,18 @@ fn read_options(options: &[CopyOption], legacy: &[CopyLegacyOption]) -> Result<O
     }
     match legacy.first() {
         None => Ok(read),
-        Some(option) => Err(unsupported(&format!("the option {option} of COPY")).help("COPY ... (FORMAT csv, HEADER true)")),
+        Some(option) => {
+            Err(unsupported(&format!("the option {option} of COPY")).help("COPY ... (FORMAT csv, HEADER true)"))
+        }
     }
 }
 
 fn refuse_csv_options(options: &Options) -> Result<()> {
     if options.header.is_some() || options.delimiter.is_some() || options.quote.is_some() || options.null.is_some() {
-        return Err(Error::new(codes::UNSUPPORTED, "HEADER, DELIMITER, QUOTE and NULL are options of CSV, not of Parquet"));
+        return Err(Error::new(
+            codes::UNSUPPORTED,
+            "HEADER, DELIMITER, QUOTE and NULL are options of CSV, not of Parquet",
+        ));
     }
     Ok(())
 }
@@ -120,7 +129,12 @@ fn source_query(source: CopySource) -> Result<datafusion::sql::sqlparser::ast::Q
             let mut query = parse::query("SELECT * FROM t")?;
             if let SetExpr::Select(select) = query.body.as_mut() {
                 if !columns.is_empty() {
-                    select.projection = columns.into_iter().map(|column| SelectItem::UnnamedExpr(datafusion::sql::sqlparser::ast::Expr::Identifier(column))).collect();
+                    select.projection = columns
+                        .into_iter()
+                        .map(|column| {
+                            SelectItem::UnnamedExpr(datafusion::sql::sqlparser::ast::Expr::Identifier(column))
+                        })
+                        .collect();
                 }
                 if let Some(from) = select.from.first_mut()
                     && let datafusion::sql::sqlparser::ast::TableFactor::Table { name, .. } = &mut from.relation
@@ -143,7 +157,10 @@ struct Target<'a> {
 
 impl<'a> Target<'a> {
     fn new(path: &'a Path) -> Result<Self> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned);
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .map_or_else(|| PathBuf::from("."), Path::to_owned);
         let mut builder = tempfile::Builder::new();
         builder.prefix(".kodiak-copy-");
         // A temporary file is its owner's alone; this one becomes a data file, which the umask alone shall restrict.
@@ -177,7 +194,8 @@ impl<'a> Target<'a> {
                 for batch in batches {
                     let batch = batch?;
                     rows += batch.num_rows() as u64;
-                    let batch = batch.with_schema(Arc::clone(schema)).map_err(|error| super::fault::fold_arrow(&error))?;
+                    let batch =
+                        batch.with_schema(Arc::clone(schema)).map_err(|error| super::fault::fold_arrow(&error))?;
                     writer.write(&batch)?;
                 }
                 writer.finish(self.path)?

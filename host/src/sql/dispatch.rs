@@ -20,7 +20,9 @@ pub(super) fn own_statement(text: &str) -> Option<Result<Own>> {
     let words = split::leading_words(text, 2);
     match words.first().map(String::as_str) {
         Some("CHECKPOINT") if words.len() == 1 => Some(Ok(Own::Checkpoint)),
-        Some("CHECKPOINT") => Some(Err(Error::new(codes::SYNTAX, format!("expected the end of the statement, found `{}`", words[1])))),
+        Some("CHECKPOINT") => {
+            Some(Err(Error::new(codes::SYNTAX, format!("expected the end of the statement, found `{}`", words[1]))))
+        }
         _ => None,
     }
 }
@@ -52,14 +54,17 @@ pub(super) fn run(scope: &Arc<Scope>, statement: Statement) -> Result<Outcome> {
         Statement::AlterTable(alter) => ddl::alter_table(scope, alter),
         Statement::CreateView(create) => ddl::create_view(scope, create),
         Statement::CreateSchema { .. } => ddl::create_schema(scope, &statement),
-        Statement::Drop { object_type: ObjectType::Table | ObjectType::View | ObjectType::Schema, .. } => ddl::drop(scope, &statement),
+        Statement::Drop { object_type: ObjectType::Table | ObjectType::View | ObjectType::Schema, .. } => {
+            ddl::drop(scope, &statement)
+        }
         Statement::Copy { .. } => copy::run(scope, statement),
         Statement::Set(set) => show::set(scope, set),
         Statement::Reset(reset) => show::reset(scope, &reset),
         Statement::ShowVariable { variable } => show::show(scope, &variable),
-        Statement::ShowTables { .. } | Statement::ShowSchemas { .. } | Statement::ShowColumns { .. } | Statement::ShowViews { .. } => {
-            show::list(scope, &statement)
-        }
+        Statement::ShowTables { .. }
+        | Statement::ShowSchemas { .. }
+        | Statement::ShowColumns { .. }
+        | Statement::ShowViews { .. } => show::list(scope, &statement),
         Statement::ExplainTable { table_name, .. } => show::describe(scope, &table_name),
         other => Err(refuse(&other)),
     }
@@ -67,7 +72,8 @@ pub(super) fn run(scope: &Arc<Scope>, statement: Statement) -> Result<Outcome> {
 
 fn refuse(statement: &Statement) -> Error {
     let text = statement.to_string();
-    let words: Vec<&str> = text.split_whitespace().take_while(|word| word.chars().all(|c| c.is_ascii_uppercase())).take(3).collect();
+    let words: Vec<&str> =
+        text.split_whitespace().take_while(|word| word.chars().all(|c| c.is_ascii_uppercase())).take(3).collect();
     let name = if words.is_empty() { "this statement".to_owned() } else { words.join(" ") };
     unsupported(&name)
 }

@@ -25,12 +25,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(store: Store) -> Self {
-        Self {
-            store,
-            cache: Arc::default(),
-            extensions: RwLock::new(Arc::new(NoExtensions)),
-            memory: Mutex::new(None),
-        }
+        Self { store, cache: Arc::default(), extensions: RwLock::new(Arc::new(NoExtensions)), memory: Mutex::new(None) }
     }
 
     pub(crate) fn extensions(&self) -> Arc<dyn Extensions> {

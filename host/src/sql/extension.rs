@@ -12,22 +12,23 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility as EngineVolatility,
 };
 
-use super::claim::{ScalarFunction, TableFunction, Volatility};
-use super::fault::external;
+use super::claim::{Argument, ScalarFunction, TableFunction, Volatility};
+use super::fault::{external, fold};
 use super::scope::Scope;
 use super::session::Caller;
 use super::stream_table::StreamTable;
 use crate::error::Result;
 
 /// A scalar function, bound to the statement that calls it.
-pub(crate) fn scalar(scope: &Scope, name: &str, function: Arc<dyn ScalarFunction>) -> ScalarUDF {
-    let volatility = match function.volatility() {
+pub(crate) fn scalar(scope: &Scope, name: &str, function: Arc<dyn ScalarFunction>) -> Result<ScalarUDF> {
+    let caller = scope.caller();
+    let volatility = match function.volatility(&caller)? {
         Volatility::Immutable => EngineVolatility::Immutable,
         Volatility::Stable => EngineVolatility::Stable,
         Volatility::Volatile => EngineVolatility::Volatile,
     };
     let signature = Signature::user_defined(volatility);
-    ScalarUDF::new_from_impl(Scalar { name: name.to_owned(), function, caller: scope.caller(), signature })
+    Ok(ScalarUDF::new_from_impl(Scalar { name: name.to_owned(), function, caller, signature }))
 }
 
 struct Scalar {
@@ -67,20 +68,23 @@ impl ScalarUDFImpl for Scalar {
     }
 
     fn coerce_types(&self, args: &[DataType]) -> EngineResult<Vec<DataType>> {
-        self.function.coerce(args).map_err(external)
+        self.function.coerce(&self.caller, args).map_err(external)
     }
 
     fn return_type(&self, args: &[DataType]) -> EngineResult<DataType> {
-        self.function.return_type(args).map_err(external)
+        self.function.return_type(&self.caller, args).map_err(external)
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        let rows = args.number_rows;
         let constant = !args.args.is_empty() && args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let constant = constant && self.function.volatility() != Volatility::Volatile;
-        let rows = if constant { 1 } else { rows };
-        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<EngineResult<Vec<_>>>()?;
-        let result = self.function.call(&self.caller, &arrays, &args.arg_fields, rows).map_err(external)?;
+        let constant = constant && self.signature.volatility != EngineVolatility::Volatile;
+        let rows = if constant { 1 } else { args.number_rows };
+        let argument = |arg: ColumnarValue| match arg {
+            ColumnarValue::Array(array) => Ok(Argument::Column(array)),
+            ColumnarValue::Scalar(value) => value.to_array().map(Argument::Constant),
+        };
+        let arguments = args.args.into_iter().map(argument).collect::<EngineResult<Vec<_>>>()?;
+        let result = self.function.call(&self.caller, &arguments, rows).map_err(external)?;
         if constant {
             return ScalarValue::try_from_array(&result, 0).map(ColumnarValue::Scalar);
         }
@@ -89,8 +93,12 @@ impl ScalarUDFImpl for Scalar {
 }
 
 /// The table that a function makes for constant arguments.
-pub(crate) fn table(scope: &Scope, function: Arc<dyn TableFunction>, args: Vec<ScalarValue>) -> Result<Arc<dyn TableProvider>> {
-    let caller = scope.caller();
-    let schema = function.schema(&caller, &args)?;
-    Ok(Arc::new(StreamTable::new(schema, move |projection| function.scan(&caller, &args, projection))))
+pub(crate) fn table(
+    scope: &Scope,
+    function: &dyn TableFunction,
+    args: &[ScalarValue],
+) -> Result<Arc<dyn TableProvider>> {
+    let arrays = args.iter().map(ScalarValue::to_array).collect::<EngineResult<Vec<_>>>();
+    let bound = function.bind(&scope.caller(), arrays.map_err(|error| fold(&error))?)?;
+    Ok(Arc::new(StreamTable::new(bound.schema(), move |projection| bound.scan(projection))))
 }

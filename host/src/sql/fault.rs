@@ -39,7 +39,9 @@ fn fold_spanned(error: &DataFusionError) -> (Error, Option<Span>) {
         DataFusionError::ArrowError(inner, _) => (fold_arrow(inner), None),
         DataFusionError::ParquetError(inner) => (fold_parquet(inner), None),
         DataFusionError::SchemaError(inner, _) => fold_schema(inner),
-        DataFusionError::IoError(inner) => (Error::new(codes::IO, format!("a file cannot be read or written: {inner}")), None),
+        DataFusionError::IoError(inner) => {
+            (Error::new(codes::IO, format!("a file cannot be read or written: {inner}")), None)
+        }
         DataFusionError::ObjectStore(inner) => (Error::new(codes::IO, phrase(&inner.to_string())), None),
         DataFusionError::ResourcesExhausted(text) => (out_of_memory(text), None),
         DataFusionError::NotImplemented(text) => (Error::new(codes::UNSUPPORTED, not_supported(text)), None),
@@ -139,9 +141,11 @@ fn fold_plan(text: &str) -> Error {
     if let Some(signature) = between(text, "No function matches the given name and argument types '", "'") {
         let error = Error::new(codes::NO_FUNCTION, format!("no function matches `{}`", sql_types(signature)));
         let candidates = text.split("Candidate functions:").nth(1).unwrap_or_default();
-        return candidates.lines().map(str::trim).filter(|line| !line.is_empty()).fold(error, |error, line| {
-            error.detail(format!("there is {}", sql_types(line)))
-        });
+        return candidates
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .fold(error, |error, line| error.detail(format!("there is {}", sql_types(line))));
     }
     let lower = clean.to_lowercase();
     Error::new(plan_code(&lower), sql_types(&clean))
@@ -153,8 +157,18 @@ fn plan_code(lower: &str) -> Code {
         (&["no function matches", "function not found"], codes::NO_FUNCTION),
         (&["overflow", "cannot parse", "cannot cast string", "out of range"], codes::VALUE),
         (
-            &["coerc", "type mismatch", "cannot be cast", "cannot cast", "unsupported cast", "incompatible type", "data type",
-                "different types", "cannot infer common", "invalid types"],
+            &[
+                "coerc",
+                "type mismatch",
+                "cannot be cast",
+                "cannot cast",
+                "unsupported cast",
+                "incompatible type",
+                "data type",
+                "different types",
+                "cannot infer common",
+                "invalid types",
+            ],
             codes::TYPE,
         ),
         (&["no value found for placeholder", "placeholder"], codes::PARAMETERS),
@@ -233,10 +247,26 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 /// Arrow's names for types in a message become SQL's.
 fn sql_types(text: &str) -> String {
     const NAMES: &[(&str, &str)] = &[
-        ("Utf8View", "TEXT"), ("LargeUtf8", "TEXT"), ("Utf8", "TEXT"), ("BinaryView", "BINARY"), ("LargeBinary", "BINARY"),
-        ("Int8", "TINYINT"), ("Int16", "SMALLINT"), ("Int32", "INTEGER"), ("Int64", "BIGINT"), ("UInt8", "UTINYINT"),
-        ("UInt16", "USMALLINT"), ("UInt32", "UINTEGER"), ("UInt64", "UBIGINT"), ("Float32", "REAL"), ("Float64", "DOUBLE"),
-        ("Boolean", "BOOLEAN"), ("Date32", "DATE"), ("Decimal128", "DECIMAL"), ("Binary", "BINARY"), ("Null", "NULL"),
+        ("Utf8View", "TEXT"),
+        ("LargeUtf8", "TEXT"),
+        ("Utf8", "TEXT"),
+        ("BinaryView", "BINARY"),
+        ("LargeBinary", "BINARY"),
+        ("Int8", "TINYINT"),
+        ("Int16", "SMALLINT"),
+        ("Int32", "INTEGER"),
+        ("Int64", "BIGINT"),
+        ("UInt8", "UTINYINT"),
+        ("UInt16", "USMALLINT"),
+        ("UInt32", "UINTEGER"),
+        ("UInt64", "UBIGINT"),
+        ("Float32", "REAL"),
+        ("Float64", "DOUBLE"),
+        ("Boolean", "BOOLEAN"),
+        ("Date32", "DATE"),
+        ("Decimal128", "DECIMAL"),
+        ("Binary", "BINARY"),
+        ("Null", "NULL"),
     ];
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
@@ -257,9 +287,24 @@ fn phrase(text: &str) -> String {
     let text = text.split("This issue was likely caused").next().unwrap_or_default();
     let mut text = text.trim();
     const PREFIXES: &[&str] = &[
-        "DataFusion error:", "Arrow error:", "Error during planning:", "Execution error:", "Internal error:", "External error:",
-        "Optimizer rule", "This feature is not implemented:", "Invalid argument error:", "Cast error:", "Parser error:",
-        "Compute error:", "Parquet error:", "Schema error:", "Json error:", "Csv error:", "Parquet argument error:", "External:",
+        "DataFusion error:",
+        "Arrow error:",
+        "Error during planning:",
+        "Execution error:",
+        "Internal error:",
+        "External error:",
+        "Optimizer rule",
+        "This feature is not implemented:",
+        "Invalid argument error:",
+        "Cast error:",
+        "Parser error:",
+        "Compute error:",
+        "Parquet error:",
+        "Schema error:",
+        "Json error:",
+        "Csv error:",
+        "Parquet argument error:",
+        "External:",
     ];
     while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
         text = rest.trim();

@@ -13,9 +13,12 @@ mod extension;
 mod fault;
 mod file;
 mod functions;
+mod inspect;
 mod interrupt;
 mod names;
 mod nearest;
+#[cfg(test)]
+mod nested_tests;
 mod outcome;
 mod parse;
 mod prepared;
@@ -36,16 +39,22 @@ mod types;
 mod unit;
 mod value;
 
+pub use datafusion::common::ScalarValue;
 pub(crate) use engine::Engine;
+pub use inspect::{TextToken, TextTokenKind, Uses, tokens, uses};
 pub use outcome::{Outcome, Rows};
 pub(crate) use parse::Origin;
-pub use datafusion::common::ScalarValue;
 pub use session::Caller;
 pub(crate) use session::Session;
 pub use token::Token;
 pub use value::Value;
 
 use crate::error::{Error, codes};
+
+/// The name of a type as users write it.
+pub(crate) fn type_name(kind: &arrow::datatypes::DataType) -> String {
+    crate::catalog::SqlType::of(kind).map_or_else(|| kind.to_string(), |kind| kind.to_string())
+}
 
 /// The error for what exists in SQL but not here.
 fn unsupported(what: &str) -> Error {

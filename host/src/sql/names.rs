@@ -116,7 +116,10 @@ mod tests {
 
     #[test]
     fn expressions_are_named_by_their_text_and_twins_told_apart() {
-        assert_eq!(named("select a, t.b, a+1, count(*)"), "SELECT a, t.b, a + 1 AS \"a + 1\", count(*) AS \"count(*)\"");
+        assert_eq!(
+            named("select a, t.b, a+1, count(*)"),
+            "SELECT a, t.b, a + 1 AS \"a + 1\", count(*) AS \"count(*)\""
+        );
         assert_eq!(named("select id, t.id, 1 as id"), "SELECT id, t.id AS \"id#2\", 1 AS \"id#3\"");
         assert_eq!(shown("id\u{1}2"), "id");
     }

@@ -52,16 +52,27 @@ impl Origin<'_> {
         let mut line_start = self.script[..self.start].rfind('\n').map_or(0, |at| at + 1);
         let indent = if line == 1 { self.script[line_start..self.start].chars().count() as u64 } else { 0 };
         if line > 1 {
-            let ends = self.script[self.start..].match_indices('\n').nth(usize::try_from(line).unwrap_or(usize::MAX) - 2);
+            let ends =
+                self.script[self.start..].match_indices('\n').nth(usize::try_from(line).unwrap_or(usize::MAX) - 2);
             line_start = ends.map_or(line_start, |(at, _)| self.start + at + 1);
         }
-        let text = self.script[line_start..].lines().next().unwrap_or_default();
+        let text = self.script[line_start..].lines().next().unwrap_or_default().trim_end();
+        let text = if self.shares_line_with_secret(line_start, text) { "" } else { text };
         Place {
             source: self.source.to_owned(),
             line: self.line + line - 1,
             column: indent + column,
-            text: text.trim_end().to_owned(),
+            text: text.to_owned(),
         }
+    }
+
+    /// Whether the line may hold the value of a secret: the statement's own, or that of another one on the same line.
+    fn shares_line_with_secret(&self, line_start: usize, text: &str) -> bool {
+        let mentions = |text: &str| text.as_bytes().windows(6).any(|word| word.eq_ignore_ascii_case(b"secret"));
+        let follows_another = self.script.get(line_start..self.start).is_some_and(|text| !text.trim().is_empty());
+        super::split::holds_secret(&self.script[self.start..])
+            || (text.contains(';') && mentions(text))
+            || (follows_another && mentions(&self.script[..self.start]))
     }
 }
 

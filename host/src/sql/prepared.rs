@@ -30,7 +30,16 @@ pub(super) fn run(session: &Arc<Session>, statement: &Statement) -> Result<Optio
             prepare(session, fold_ident(name), Statement::clone(statement))?;
             Ok(Some(Outcome::done("PREPARE")))
         }
-        Statement::Execute { name: Some(name), parameters, immediate: false, into, using, output: false, default: false, .. } => {
+        Statement::Execute {
+            name: Some(name),
+            parameters,
+            immediate: false,
+            into,
+            using,
+            output: false,
+            default: false,
+            ..
+        } => {
             if !into.is_empty() || !using.is_empty() {
                 return Err(unsupported("INTO and USING in EXECUTE"));
             }

@@ -36,7 +36,12 @@ pub(crate) struct Batches {
 }
 
 /// Starts a plan. Dropping the batches ends it.
-pub(crate) fn start(plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>, token: &Token, nested: bool) -> Result<Batches> {
+pub(crate) fn start(
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+    token: &Token,
+    nested: bool,
+) -> Result<Batches> {
     let (sender, receiver) = channel(WAITING_MAX);
     let schema = plan.schema();
     let stop = Stop::new(token);
@@ -103,7 +108,12 @@ fn no_thread(error: std::io::Error) -> Error {
     Error::new(codes::INTERNAL, format!("no thread for a nested statement: {error}"))
 }
 
-async fn drive(plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>, sender: Sender<Result<RecordBatch>>, token: Token) {
+async fn drive(
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+    sender: Sender<Result<RecordBatch>>,
+    token: Token,
+) {
     let work = async {
         let mut stream = execute_stream(plan, task)?;
         while let Some(batch) = stream.next().await {

@@ -103,7 +103,9 @@ impl Scope {
         }
         match relation.as_ref() {
             Relation::Table(table) => Ok(table.clone()),
-            Relation::View(_) => Err(Error::new(codes::UNSUPPORTED, format!("`{name}` is a view and cannot be changed"))),
+            Relation::View(_) => {
+                Err(Error::new(codes::UNSUPPORTED, format!("`{name}` is a view and cannot be changed")))
+            }
         }
     }
 

@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arrow::array::RecordBatch;
+use datafusion::datasource::MemTable;
 use datafusion::execution::SessionState;
 use datafusion::sql::sqlparser::ast::Statement;
 
 use super::claim::Claimed;
 use super::engine::Engine;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Rows};
 use super::parse::{self, Origin};
 use super::prepared::{self, Prepared};
 use super::scope::Scope;
@@ -17,9 +19,10 @@ use super::settings::Settings;
 use super::token::Token;
 use super::unit::Unit;
 use super::value::Value;
-use super::{dispatch, run, split, transaction};
+use super::{dispatch, fault, run, split, transaction};
+use crate::catalog::Catalog;
 use crate::error::{Error, Place, Result, codes};
-use crate::storage::Savepoint;
+use crate::storage::{Savepoint, Transaction};
 
 /// A session, or the part of one that runs inside a statement of it.
 pub(crate) struct Session {
@@ -28,6 +31,8 @@ pub(crate) struct Session {
     active: Mutex<Option<Active>>,
     /// Set when it runs inside a statement.
     inside: Option<Inside>,
+    /// The extension whose session it is.
+    owner: Option<String>,
 }
 
 /// What a session and the sessions inside it share.
@@ -42,8 +47,6 @@ pub(crate) struct Shared {
 struct Inside {
     unit: Unit,
     token: Token,
-    /// The extension that objects created here belong to.
-    owner: Option<String>,
 }
 
 /// A transaction that `BEGIN` opened.
@@ -61,7 +64,12 @@ impl Session {
             planner: Mutex::default(),
             token: Mutex::new(Token::new(None)),
         };
-        Self { engine, shared: Arc::new(shared), active: Mutex::new(None), inside: None }
+        Self { engine, shared: Arc::new(shared), active: Mutex::new(None), inside: None, owner: None }
+    }
+
+    /// A session whose objects belong to an extension.
+    pub(crate) fn of_extension(engine: Arc<Engine>, extension: &str) -> Self {
+        Self { owner: Some(extension.to_owned()), ..Self::new(engine) }
     }
 
     /// Runs one statement; `text` is that of `origin` without its `;`.
@@ -127,7 +135,8 @@ impl Session {
         let implicit = open.is_none();
         let unit = open.map_or_else(|| Unit::begin(&self.engine.store), Ok)?;
         // Inside another statement a failure must leave that statement whole.
-        let savepoint = self.inside.as_ref().map(|_| unit.with(|transaction| Ok(transaction.savepoint()))).transpose()?;
+        let savepoint =
+            self.inside.as_ref().map(|_| unit.with(|transaction| Ok(transaction.savepoint()))).transpose()?;
         let finish = Finish { session: Arc::clone(self), unit: unit.clone(), implicit, savepoint };
         let outcome = Scope::new(self, unit, owner).and_then(|scope| run::guard(|| work(&Arc::new(scope))));
         match outcome {
@@ -137,6 +146,17 @@ impl Session {
             }
             Ok(outcome) => finish.succeeded().map(|()| outcome),
         }
+    }
+
+    /// Runs a query over one table that is only there for it.
+    pub(crate) fn query_over(self: &Arc<Self>, sql: &str, name: &str, rows: RecordBatch) -> Result<Rows> {
+        let statement = parse::statement(sql)?;
+        let outcome = self.within(self.owner(), |scope| {
+            let table = MemTable::try_new(rows.schema(), vec![vec![rows]]).map_err(|error| fault::fold(&error))?;
+            lock(&scope.found).given.insert(name.to_owned(), Arc::new(table));
+            dispatch::run(scope, statement)
+        })?;
+        outcome.rows.ok_or_else(|| Error::new(codes::INTERNAL, "a query without rows"))
     }
 
     pub(crate) fn settings(&self) -> Arc<Settings> {
@@ -169,13 +189,26 @@ impl Session {
         lock(&self.active)
     }
 
+    /// Works in the open transaction, or in one of its own that is committed at once.
+    pub(crate) fn with_transaction<T>(&self, work: impl FnOnce(&Transaction) -> Result<T>) -> Result<T> {
+        match self.open_unit() {
+            Some(unit) => unit.with(work),
+            None => {
+                let transaction = self.engine.store.begin()?;
+                let done = work(&transaction)?;
+                transaction.commit()?;
+                Ok(done)
+            }
+        }
+    }
+
     fn open_unit(&self) -> Option<Unit> {
         let inside = self.inside.as_ref().map(|inside| inside.unit.clone());
         inside.or_else(|| self.active().as_ref().map(|active| active.unit.clone()))
     }
 
     fn owner(&self) -> Option<String> {
-        self.inside.as_ref().and_then(|inside| inside.owner.clone())
+        self.owner.clone()
     }
 }
 
@@ -195,13 +228,24 @@ impl Caller {
 
     /// A session inside the caller's statement, on behalf of an extension.
     pub(crate) fn session(&self, extension: Option<&str>) -> Session {
-        let inside = Inside { unit: self.unit.clone(), token: self.token.clone(), owner: extension.map(str::to_owned) };
+        let inside = Inside { unit: self.unit.clone(), token: self.token.clone() };
         Session {
             engine: Arc::clone(&self.engine),
             shared: Arc::clone(&self.shared),
             active: Mutex::new(None),
             inside: Some(inside),
+            owner: extension.map(str::to_owned),
         }
+    }
+
+    /// The open database.
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
+    }
+
+    /// The catalog as the caller's transaction sees it.
+    pub(crate) fn catalog(&self) -> Result<Catalog> {
+        Ok(Catalog::new(self.unit.snapshot()?, Arc::clone(&self.engine.cache)))
     }
 
     /// What ends the statement early.

@@ -62,7 +62,9 @@ pub(crate) const ALL: &[Setting] = &[
     Setting {
         name: "statement_timeout",
         meaning: "when a statement is ended, such as '2s'; 0 is never",
-        show: |settings| settings.statement_timeout.map_or_else(|| "0".to_owned(), |limit| format!("{}ms", limit.as_millis())),
+        show: |settings| {
+            settings.statement_timeout.map_or_else(|| "0".to_owned(), |limit| format!("{}ms", limit.as_millis()))
+        },
         set: |settings, text| {
             let limit = read_duration(text)?;
             settings.statement_timeout = (!limit.is_zero()).then_some(limit);
@@ -103,7 +105,8 @@ impl Settings {
         let setting = find(name)?;
         let value = value.map_or_else(|| (setting.show)(&Self::default()), str::to_owned);
         (setting.set)(self, value.trim()).ok_or_else(|| {
-            Error::new(codes::SETTING, format!("`{value}` does not fit the setting `{}`", setting.name)).detail(setting.meaning)
+            Error::new(codes::SETTING, format!("`{value}` does not fit the setting `{}`", setting.name))
+                .detail(setting.meaning)
         })
     }
 }
@@ -122,17 +125,30 @@ fn find(name: &str) -> Result<&'static Setting> {
 /// Four fifths of the machine's memory, as DuckDB takes; where that cannot be known, 4 GB.
 fn memory_bytes_default() -> u64 {
     let information = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = information.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let total = information
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    let limit =
+        std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse::<u64>().ok());
     let machine = total.map_or(5 << 30, |kilobytes| kilobytes << 10);
     limit.map_or(machine, |limit| limit.min(machine)) / 5 * 4
 }
 
 fn read_bytes(text: &str) -> Option<u64> {
     const UNITS: &[(&str, u64)] = &[
-        ("kib", 1 << 10), ("mib", 1 << 20), ("gib", 1 << 30), ("tib", 1 << 40),
-        ("kb", 1_000), ("mb", 1_000_000), ("gb", 1_000_000_000), ("tb", 1_000_000_000_000),
-        ("k", 1_000), ("m", 1_000_000), ("g", 1_000_000_000), ("b", 1), ("", 1),
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("tib", 1 << 40),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+        ("tb", 1_000_000_000_000),
+        ("k", 1_000),
+        ("m", 1_000_000),
+        ("g", 1_000_000_000),
+        ("b", 1),
+        ("", 1),
     ];
     scaled(text, UNITS)
 }
@@ -194,8 +210,13 @@ mod tests {
     #[test]
     fn wrong_names_and_values_are_refused() {
         let mut settings = Settings::default();
-        assert_eq!(settings.set("thread", Some("1")).expect_err("unknown").help_text(), Some("did you mean `threads`?"));
-        for (name, value) in [("threads", "0"), ("threads", "x"), ("memory_limit", "-1"), ("statement_timeout", "2 weeks")] {
+        assert_eq!(
+            settings.set("thread", Some("1")).expect_err("unknown").help_text(),
+            Some("did you mean `threads`?")
+        );
+        for (name, value) in
+            [("threads", "0"), ("threads", "x"), ("memory_limit", "-1"), ("statement_timeout", "2 weeks")]
+        {
             assert!(settings.set(name, Some(value)).expect_err(value).is(codes::SETTING));
         }
     }

@@ -30,7 +30,8 @@ pub(super) fn set(scope: &Arc<Scope>, set: Set) -> Result<Outcome> {
     let [value] = values.as_slice() else {
         return Err(Error::new(codes::SETTING, format!("the setting `{name}` takes one value")));
     };
-    let value = setting_text(value).ok_or_else(|| Error::new(codes::SETTING, format!("`{value}` is no value of a setting")))?;
+    let value =
+        setting_text(value).ok_or_else(|| Error::new(codes::SETTING, format!("`{value}` is no value of a setting")))?;
     let value = (!value.eq_ignore_ascii_case("default")).then_some(value);
     if (name == "search_path" || name == "schema")
         && let Some(schema) = &value
@@ -89,7 +90,14 @@ pub(super) fn show(scope: &Arc<Scope>, variable: &[Ident]) -> Result<Outcome> {
 /// `SHOW TABLES`, `SHOW SCHEMAS`, `SHOW COLUMNS FROM t`.
 pub(super) fn list(scope: &Arc<Scope>, statement: &Statement) -> Result<Outcome> {
     match statement {
-        Statement::ShowTables { terse: false, history: false, extended: false, full: false, external: false, show_options } => {
+        Statement::ShowTables {
+            terse: false,
+            history: false,
+            extended: false,
+            full: false,
+            external: false,
+            show_options,
+        } => {
             let place = place(show_options)?;
             let schema = place.map_or_else(|| Ok((None, scope.settings.schema.clone())), split_name)?.1;
             select(scope, "SHOW", &tables(&schema))
@@ -97,7 +105,11 @@ pub(super) fn list(scope: &Arc<Scope>, statement: &Statement) -> Result<Outcome>
         Statement::ShowViews { terse: false, materialized: false, show_options } => {
             let place = place(show_options)?;
             let schema = place.map_or_else(|| Ok((None, scope.settings.schema.clone())), split_name)?.1;
-            select(scope, "SHOW", &format!("SELECT name FROM kodiak.views WHERE schema = {} ORDER BY name", literal(&schema)))
+            select(
+                scope,
+                "SHOW",
+                &format!("SELECT name FROM kodiak.views WHERE schema = {} ORDER BY name", literal(&schema)),
+            )
         }
         Statement::ShowSchemas { terse: false, history: false, show_options } => {
             if place(show_options)?.is_some() {

@@ -83,6 +83,12 @@ pub fn leading_words(text: &str, most: usize) -> Vec<String> {
     words
 }
 
+/// Whether a statement brings a secret, so that no message may repeat its text: `CREATE [OR REPLACE] SECRET` and the like.
+pub fn holds_secret(text: &str) -> bool {
+    let words = leading_words(text, 6);
+    matches!(words.first().map(String::as_str), Some("CREATE" | "ALTER")) && words.iter().any(|word| word == "SECRET")
+}
+
 /// The position after the token that begins at `at`.
 fn after_token(text: &str, at: usize) -> usize {
     let bytes = text.as_bytes();
@@ -159,7 +165,8 @@ fn follows_escape_prefix(bytes: &[u8], at: usize) -> bool {
 }
 
 fn follows_word(bytes: &[u8], at: usize) -> bool {
-    at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || matches!(bytes[at - 1], b'_' | b'$') || !bytes[at - 1].is_ascii())
+    at > 0
+        && (bytes[at - 1].is_ascii_alphanumeric() || matches!(bytes[at - 1], b'_' | b'$') || !bytes[at - 1].is_ascii())
 }
 
 #[cfg(test)]
@@ -196,6 +203,8 @@ mod tests {
 
     #[test]
     fn leading_words_skip_comments() {
+        assert!(holds_secret("create or replace temporary secret s") && holds_secret("--x\nALTER SECRET s"));
+        assert!(!holds_secret("SELECT 'create secret'") && !holds_secret("DROP SECRET s"));
         assert_eq!(leading_words("/* x */ create -- y\n secret 'n'", 5), ["CREATE", "SECRET"]);
     }
 }

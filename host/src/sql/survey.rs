@@ -4,9 +4,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::{
-    Expr, ObjectName, Query, Select, TableFactor, Visit, Visitor,
-};
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Select, TableFactor, Visit, Visitor};
 
 use super::functions::{TABLE_FUNCTIONS, built_in};
 use super::scope::Scope;
@@ -33,7 +31,7 @@ impl Survey<'_> {
             return Ok(());
         }
         if let Some(function) = self.scope.extensions.scalar(&name)? {
-            let function = extension::scalar(self.scope, &name, function);
+            let function = extension::scalar(self.scope, &name, function)?;
             lock(&self.scope.found).scalars.insert(name, Arc::new(function));
         }
         Ok(())
@@ -53,12 +51,22 @@ impl Survey<'_> {
     fn factor(&self, factor: &TableFactor) -> Result<()> {
         match factor {
             TableFactor::Table {
-                name, args, with_hints, version, with_ordinality, partitions, json_path, sample, index_hints, ..
+                name,
+                args,
+                with_hints,
+                version,
+                with_ordinality,
+                partitions,
+                json_path,
+                sample,
+                index_hints,
+                ..
             } => {
                 refuse(version.is_some(), "AS OF on a table")?;
                 refuse(sample.is_some(), "TABLESAMPLE")?;
                 refuse(*with_ordinality, "WITH ORDINALITY")?;
-                let rest = with_hints.is_empty() && partitions.is_empty() && json_path.is_none() && index_hints.is_empty();
+                let rest =
+                    with_hints.is_empty() && partitions.is_empty() && json_path.is_none() && index_hints.is_empty();
                 refuse(!rest, "hints, partitions and paths on a table")?;
                 match args {
                     Some(args) => {

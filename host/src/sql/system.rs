@@ -63,8 +63,14 @@ const TABLES: &[SystemTable] = &[
         schema: SYSTEM,
         name: "columns",
         columns: &[
-            ("schema", Text), ("table", Text), ("position", Count), ("name", Text), ("type", Text), ("nullable", Flag),
-            ("default", Text), ("key", Text),
+            ("schema", Text),
+            ("table", Text),
+            ("position", Count),
+            ("name", Text),
+            ("type", Text),
+            ("nullable", Flag),
+            ("default", Text),
+            ("key", Text),
         ],
         make: columns,
     },
@@ -80,7 +86,12 @@ const TABLES: &[SystemTable] = &[
         columns: &[("name", Text), ("value", Text), ("description", Text)],
         make: settings_rows,
     },
-    SystemTable { schema: SYSTEM, name: "functions", columns: &[("name", Text), ("type", Text), ("extension", Text)], make: functions },
+    SystemTable {
+        schema: SYSTEM,
+        name: "functions",
+        columns: &[("name", Text), ("type", Text), ("extension", Text)],
+        make: functions,
+    },
     SystemTable {
         schema: INFORMATION,
         name: "schemata",
@@ -97,8 +108,14 @@ const TABLES: &[SystemTable] = &[
         schema: INFORMATION,
         name: "columns",
         columns: &[
-            ("table_catalog", Text), ("table_schema", Text), ("table_name", Text), ("column_name", Text),
-            ("ordinal_position", Count), ("column_default", Text), ("is_nullable", Text), ("data_type", Text),
+            ("table_catalog", Text),
+            ("table_schema", Text),
+            ("table_name", Text),
+            ("column_name", Text),
+            ("ordinal_position", Count),
+            ("column_default", Text),
+            ("is_nullable", Text),
+            ("data_type", Text),
         ],
         make: information_columns,
     },
@@ -133,7 +150,8 @@ pub(super) fn table(scope: &Arc<Scope>, schema: &str, name: &str) -> Result<Opti
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let arrays = table.columns.iter().enumerate().map(|(i, (_, kind))| array(&rows, i, *kind)).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-    let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options).map_err(|error| fold_arrow(&error))?;
+    let batch =
+        RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options).map_err(|error| fold_arrow(&error))?;
     let provider = MemTable::try_new(schema, vec![vec![batch]]).map_err(|error| fold(&error))?;
     Ok(Some(Arc::new(provider)))
 }
@@ -150,8 +168,16 @@ fn array(rows: &[Vec<Cell>], column: usize, kind: Kind) -> ArrayRef {
                 })
                 .collect::<StringViewArray>(),
         ),
-        Flag => Arc::new(cells.map(|cell| if let Some(Cell::Flag(flag)) = cell { Some(*flag) } else { None }).collect::<BooleanArray>()),
-        Count => Arc::new(cells.map(|cell| if let Some(Cell::Count(count)) = cell { Some(*count) } else { None }).collect::<Int64Array>()),
+        Flag => Arc::new(
+            cells
+                .map(|cell| if let Some(Cell::Flag(flag)) = cell { Some(*flag) } else { None })
+                .collect::<BooleanArray>(),
+        ),
+        Count => Arc::new(
+            cells
+                .map(|cell| if let Some(Cell::Count(count)) = cell { Some(*count) } else { None })
+                .collect::<Int64Array>(),
+        ),
     }
 }
 
@@ -184,7 +210,9 @@ fn tables(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
 fn views(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
     let relations = scope.catalog.all_relations()?;
     let views = relations.iter().filter_map(|relation| match relation.as_ref() {
-        Relation::View(view) => Some(vec![text(&view.schema), text(&view.name), text(&view.text), Cell::Maybe(view.owner.clone())]),
+        Relation::View(view) => {
+            Some(vec![text(&view.schema), text(&view.name), text(&view.text), Cell::Maybe(view.owner.clone())])
+        }
         Relation::Table(_) => None,
     });
     Ok(views.collect())
@@ -225,7 +253,8 @@ fn column_rows(scope: &Arc<Scope>) -> Result<Vec<ColumnRow>> {
             Relation::View(view) => {
                 // A view whose tables have changed under it has no columns that could be told.
                 let name = datafusion::common::TableReference::partial(view.schema.as_str(), view.name.as_str());
-                let source = datafusion::logical_expr::planner::ContextProvider::get_table_source(&Binder::new(scope), name);
+                let source =
+                    datafusion::logical_expr::planner::ContextProvider::get_table_source(&Binder::new(scope), name);
                 let Ok(source) = source else { continue };
                 for (position, field) in (1..).zip(source.schema().fields()) {
                     rows.push(ColumnRow {
@@ -233,7 +262,8 @@ fn column_rows(scope: &Arc<Scope>) -> Result<Vec<ColumnRow>> {
                         table: view.name.clone(),
                         position,
                         name: shown(field.name()).to_owned(),
-                        kind: SqlType::of(field.data_type()).map_or_else(|| field.data_type().to_string(), |kind| kind.to_string()),
+                        kind: SqlType::of(field.data_type())
+                            .map_or_else(|| field.data_type().to_string(), |kind| kind.to_string()),
                         nullable: true,
                         default: None,
                         key: None,
@@ -267,8 +297,14 @@ fn column_rows(scope: &Arc<Scope>) -> Result<Vec<ColumnRow>> {
 fn columns(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
     let rows = column_rows(scope)?.into_iter().map(|row| {
         vec![
-            text(row.schema), text(row.table), Cell::Count(row.position), text(row.name), text(row.kind),
-            Cell::Flag(row.nullable), Cell::Maybe(row.default), Cell::Maybe(row.key),
+            text(row.schema),
+            text(row.table),
+            Cell::Count(row.position),
+            text(row.name),
+            text(row.kind),
+            Cell::Flag(row.nullable),
+            Cell::Maybe(row.default),
+            Cell::Maybe(row.key),
         ]
     });
     Ok(rows.collect())
@@ -294,9 +330,9 @@ fn constraints(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
 }
 
 fn settings_rows(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
-    let rows = settings::ALL.iter().map(|setting| {
-        Ok(vec![text(setting.name), text(scope.settings.show(setting.name)?), text(setting.meaning)])
-    });
+    let rows = settings::ALL
+        .iter()
+        .map(|setting| Ok(vec![text(setting.name), text(scope.settings.show(setting.name)?), text(setting.meaning)]));
     rows.collect()
 }
 
@@ -327,8 +363,14 @@ fn information_tables(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
 fn information_columns(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
     let rows = column_rows(scope)?.into_iter().map(|row| {
         vec![
-            text(DATABASE), text(row.schema), text(row.table), text(row.name), Cell::Count(row.position),
-            Cell::Maybe(row.default), text(if row.nullable { "YES" } else { "NO" }), text(row.kind),
+            text(DATABASE),
+            text(row.schema),
+            text(row.table),
+            text(row.name),
+            Cell::Count(row.position),
+            Cell::Maybe(row.default),
+            text(if row.nullable { "YES" } else { "NO" }),
+            text(row.kind),
         ]
     });
     Ok(rows.collect())

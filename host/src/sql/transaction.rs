@@ -51,7 +51,9 @@ pub(super) fn run(session: &Arc<Session>, statement: &Statement) -> Result<Optio
 fn begin(session: &Session, modes: &[TransactionMode]) -> Result<()> {
     refuse_inside(session)?;
     if session.in_transaction() {
-        return Err(Error::new(codes::IN_TRANSACTION, "a transaction is open already").help("COMMIT or ROLLBACK it first"));
+        return Err(
+            Error::new(codes::IN_TRANSACTION, "a transaction is open already").help("COMMIT or ROLLBACK it first")
+        );
     }
     let unit = Unit::begin(&session.engine.store)?;
     for mode in modes {
@@ -61,8 +63,11 @@ fn begin(session: &Session, modes: &[TransactionMode]) -> Result<()> {
                 Ok(())
             })?,
             // Snapshot isolation gives at least what these ask for.
-            "READ WRITE" | "ISOLATION LEVEL READ UNCOMMITTED" | "ISOLATION LEVEL READ COMMITTED"
-            | "ISOLATION LEVEL REPEATABLE READ" | "ISOLATION LEVEL SNAPSHOT" => {}
+            "READ WRITE"
+            | "ISOLATION LEVEL READ UNCOMMITTED"
+            | "ISOLATION LEVEL READ COMMITTED"
+            | "ISOLATION LEVEL REPEATABLE READ"
+            | "ISOLATION LEVEL SNAPSHOT" => {}
             other => return Err(unsupported(other)),
         }
     }

@@ -19,19 +19,30 @@ pub(crate) fn sql_type(kind: &DataType) -> Result<SqlType> {
         DataType::Boolean | DataType::Bool => SqlType::Boolean,
         DataType::TinyInt(_) => SqlType::TinyInt,
         DataType::SmallInt(_) | DataType::Int2(_) | DataType::Int16 => SqlType::SmallInt,
-        DataType::Int(_) | DataType::Integer(_) | DataType::Int4(_) | DataType::Int32 | DataType::MediumInt(_) | DataType::Signed => {
-            SqlType::Integer
-        }
+        DataType::Int(_)
+        | DataType::Integer(_)
+        | DataType::Int4(_)
+        | DataType::Int32
+        | DataType::MediumInt(_)
+        | DataType::Signed => SqlType::Integer,
         DataType::BigInt(_) | DataType::Int8(_) | DataType::Int64 => SqlType::BigInt,
         DataType::TinyIntUnsigned(_) | DataType::UTinyInt | DataType::UInt8 => SqlType::UTinyInt,
-        DataType::SmallIntUnsigned(_) | DataType::USmallInt | DataType::UInt16 | DataType::Int2Unsigned(_) => SqlType::USmallInt,
-        DataType::IntUnsigned(_) | DataType::IntegerUnsigned(_) | DataType::UInt32 | DataType::Int4Unsigned(_) => SqlType::UInteger,
-        DataType::BigIntUnsigned(_) | DataType::UBigInt | DataType::UInt64 | DataType::Int8Unsigned(_) => SqlType::UBigInt,
+        DataType::SmallIntUnsigned(_) | DataType::USmallInt | DataType::UInt16 | DataType::Int2Unsigned(_) => {
+            SqlType::USmallInt
+        }
+        DataType::IntUnsigned(_) | DataType::IntegerUnsigned(_) | DataType::UInt32 | DataType::Int4Unsigned(_) => {
+            SqlType::UInteger
+        }
+        DataType::BigIntUnsigned(_) | DataType::UBigInt | DataType::UInt64 | DataType::Int8Unsigned(_) => {
+            SqlType::UBigInt
+        }
         DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => decimal(info)?,
         DataType::Real | DataType::Float4 | DataType::Float32 => SqlType::Real,
         DataType::Float(ExactNumberInfo::Precision(bits)) if *bits > 24 => SqlType::Double,
         DataType::Float(_) => SqlType::Real,
-        DataType::Double(ExactNumberInfo::None) | DataType::DoublePrecision | DataType::Float8 | DataType::Float64 => SqlType::Double,
+        DataType::Double(ExactNumberInfo::None) | DataType::DoublePrecision | DataType::Float8 | DataType::Float64 => {
+            SqlType::Double
+        }
         DataType::Text
         | DataType::String(_)
         | DataType::Varchar(_)
@@ -41,11 +52,17 @@ pub(crate) fn sql_type(kind: &DataType) -> Result<SqlType> {
         | DataType::Char(_)
         | DataType::Character(_)
         | DataType::Clob(_) => SqlType::Text,
-        DataType::Bytea | DataType::Blob(_) | DataType::Binary(_) | DataType::Varbinary(_) | DataType::Bytes(_) => SqlType::Binary,
+        DataType::Bytea | DataType::Blob(_) | DataType::Binary(_) | DataType::Varbinary(_) | DataType::Bytes(_) => {
+            SqlType::Binary
+        }
         DataType::Date | DataType::Date32 => SqlType::Date,
         DataType::Time(precision, zone) if fits(*precision) && !zoned(zone) => SqlType::Time,
         DataType::Timestamp(precision, zone) if fits(*precision) => {
-            if zoned(zone) { SqlType::TimestampTz } else { SqlType::Timestamp }
+            if zoned(zone) {
+                SqlType::TimestampTz
+            } else {
+                SqlType::Timestamp
+            }
         }
         DataType::Datetime(precision) if fits(*precision) => SqlType::Timestamp,
         DataType::Interval { fields: None, precision: None } => SqlType::Interval,

@@ -1,6 +1,9 @@
 //! Values that go into statements as parameters.
 
-use datafusion::sql::sqlparser::ast::{CastKind, DataType, ExactNumberInfo, Expr, UnaryOperator, Value as Literal};
+use arrow::temporal_conversions::timestamp_us_to_datetime;
+use datafusion::sql::sqlparser::ast::{
+    CastKind, DataType, ExactNumberInfo, Expr, TimezoneInfo, UnaryOperator, Value as Literal,
+};
 
 /// A parameter of a statement.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +21,8 @@ pub enum Value {
     Text(String),
     /// Bytes.
     Binary(Vec<u8>),
+    /// A TIMESTAMPTZ, in microseconds since 1970-01-01 UTC.
+    Timestamp(i64),
 }
 
 impl Value {
@@ -40,6 +45,16 @@ impl Value {
                 format: None,
             },
             Self::Text(value) => literal(Literal::SingleQuotedString(value.clone())),
+            Self::Timestamp(micros) => Expr::Cast {
+                kind: CastKind::Cast,
+                // Beyond the years that a text can name there is no timestamp to name.
+                expr: Box::new(literal(timestamp_us_to_datetime(*micros).map_or(Literal::Null, |time| {
+                    Literal::SingleQuotedString(format!("{}+00:00", time.format("%Y-%m-%d %H:%M:%S%.6f")))
+                }))),
+                data_type: DataType::Timestamp(None, TimezoneInfo::WithTimeZone),
+                array: false,
+                format: None,
+            },
             Self::Binary(bytes) => {
                 literal(Literal::HexStringLiteral(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
             }

@@ -28,7 +28,9 @@ pub(crate) fn alter_table(scope: &Arc<Scope>, alter: AlterTable) -> Result<Outco
     if alter.only || alter.location.is_some() || alter.on_cluster.is_some() || alter.table_type.is_some() {
         return Err(unsupported("this form of ALTER TABLE"));
     }
-    let [operation] = alter.operations.as_slice() else { return Err(unsupported("several changes in one ALTER TABLE")) };
+    let [operation] = alter.operations.as_slice() else {
+        return Err(unsupported("several changes in one ALTER TABLE"));
+    };
     let table = super::table::existing(scope, &schema, &name)?;
     change(scope, table, operation)?;
     Ok(Outcome::done("ALTER TABLE"))

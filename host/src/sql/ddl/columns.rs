@@ -6,9 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, ExprSchemable};
-use datafusion::sql::sqlparser::ast::{
-    ColumnDef, ColumnOption, Expr as SqlExpr, Ident, IndexColumn, TableConstraint,
-};
+use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Expr as SqlExpr, Ident, IndexColumn, TableConstraint};
 
 use crate::catalog::{Check, Column, Key, SqlType, Table};
 use crate::error::{Error, Result, codes};
@@ -39,8 +37,8 @@ pub(super) fn add_column(scope: &Arc<Scope>, table: &mut Table, def: &ColumnDef)
                 check_default(scope, &table.columns[at], expr)?;
                 table.columns[at].default = Some(expr.to_string());
             }
-            ColumnOption::PrimaryKey(_) => add_key(table, constraint, &[name.clone()], true)?,
-            ColumnOption::Unique(_) => add_key(table, constraint, &[name.clone()], false)?,
+            ColumnOption::PrimaryKey(_) => add_key(table, constraint, std::slice::from_ref(&name), true)?,
+            ColumnOption::Unique(_) => add_key(table, constraint, std::slice::from_ref(&name), false)?,
             ColumnOption::Check(check) => add_check(table, constraint, Some(&name), &check.expr),
             ColumnOption::ForeignKey(_) => return Err(unsupported("FOREIGN KEY")),
             ColumnOption::Generated { .. } | ColumnOption::Identity(_) => return Err(unsupported("generated columns")),
@@ -93,14 +91,16 @@ fn add_key(table: &mut Table, name: Option<String>, columns: &[String], primary:
         table.columns[at].not_null |= primary;
         ids.push(table.columns[at].id);
     }
-    let default = if primary { format!("{}_pkey", table.name) } else { format!("{}_{}_key", table.name, columns.join("_")) };
+    let default =
+        if primary { format!("{}_pkey", table.name) } else { format!("{}_{}_key", table.name, columns.join("_")) };
     let name = free_name(table, name.unwrap_or(default))?;
     table.keys.push(Key { name, columns: ids, primary });
     Ok(())
 }
 
 fn add_check(table: &mut Table, name: Option<String>, column: Option<&str>, expr: &SqlExpr) {
-    let default = column.map_or_else(|| format!("{}_check", table.name), |column| format!("{}_{column}_check", table.name));
+    let default =
+        column.map_or_else(|| format!("{}_check", table.name), |column| format!("{}_{column}_check", table.name));
     let mut unique = name.clone().unwrap_or_else(|| default.clone());
     let mut number = 1;
     while table.checks.iter().any(|check| check.name == unique) {
@@ -122,7 +122,10 @@ pub(super) fn check_default(scope: &Arc<Scope>, column: &Column, expr: &SqlExpr)
     let empty = DFSchema::empty();
     let planned = Binder::new(scope).expression(expr.clone(), &empty).map_err(|error| {
         if error.is(codes::NO_COLUMN) {
-            return Error::new(codes::PLAN, format!("the default of column `{}` cannot use other columns", column.name));
+            return Error::new(
+                codes::PLAN,
+                format!("the default of column `{}` cannot use other columns", column.name),
+            );
         }
         error
     })?;
@@ -142,7 +145,8 @@ pub(super) fn check_checks(scope: &Arc<Scope>, table: &Table) -> Result<()> {
     if table.checks.is_empty() {
         return Ok(());
     }
-    let schema = DFSchema::try_from_qualified_schema(table.name.as_str(), &table.arrow_schema()).map_err(|error| fold(&error))?;
+    let schema = DFSchema::try_from_qualified_schema(table.name.as_str(), &table.arrow_schema())
+        .map_err(|error| fold(&error))?;
     for check in &table.checks {
         let expr = Binder::new(scope).expression(crate::sql::parse::expression(&check.text)?, &schema)?;
         refuse_subquery(&expr)?;

@@ -24,7 +24,9 @@ pub(crate) fn drop(scope: &Arc<Scope>, statement: &Statement) -> Result<Outcome>
     let mut dropped = Vec::new();
     for name in names {
         if *object_type == ObjectType::Schema {
-            let (None, name) = split_name(name)? else { return Err(unsupported("a database before the schema's name")) };
+            let (None, name) = split_name(name)? else {
+                return Err(unsupported("a database before the schema's name"));
+            };
             if !drop_one_schema(scope, &name, *cascade, &mut dropped)? && !*if_exists {
                 return Err(no_table(scope, &name, ""));
             }

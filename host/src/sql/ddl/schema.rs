@@ -13,7 +13,8 @@ use crate::sql::unsupported;
 
 /// `CREATE SCHEMA [IF NOT EXISTS] s`.
 pub(crate) fn create_schema(scope: &Arc<Scope>, statement: &Statement) -> Result<Outcome> {
-    let Statement::CreateSchema { schema_name, if_not_exists, with, options, default_collate_spec, clone } = statement else {
+    let Statement::CreateSchema { schema_name, if_not_exists, with, options, default_collate_spec, clone } = statement
+    else {
         return Err(unsupported("this form of CREATE SCHEMA"));
     };
     if with.is_some() || options.is_some() || default_collate_spec.is_some() || clone.is_some() {

@@ -129,7 +129,11 @@ fn refuse_rest(create: &CreateTable) -> Result<()> {
         .query(create.query.clone())
         .build();
     // Compared as text, because some of the fields differ in what they leave out alone.
-    if known.to_string() == create.to_string() { Ok(()) } else { Err(unsupported("an option of this CREATE TABLE").detail(format!("understood is only: {known}"))) }
+    if known.to_string() == create.to_string() {
+        Ok(())
+    } else {
+        Err(unsupported("an option of this CREATE TABLE").detail(format!("understood is only: {known}")))
+    }
 }
 
 /// The table of this name, for statements that need it to be there.

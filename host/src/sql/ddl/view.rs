@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{CreateTableOptions, CreateView, Statement};
 
 use super::columns::names;
@@ -38,7 +38,9 @@ pub(crate) fn create_view(scope: &Arc<Scope>, create: CreateView) -> Result<Outc
     let (references, _) = references.map_err(|error| fold(&error))?;
     let reads = references.iter().filter(|reference| reference.catalog().is_none());
     let reads: Vec<(String, String)> = reads
-        .map(|reference| (reference.schema().unwrap_or(&scope.settings.schema).to_owned(), reference.table().to_owned()))
+        .map(|reference| {
+            (reference.schema().unwrap_or(&scope.settings.schema).to_owned(), reference.table().to_owned())
+        })
         .collect();
     if reads.contains(&(schema.clone(), name.clone())) && create.or_replace {
         return Err(Error::new(codes::PLAN, format!("the view `{name}` would read itself")));
@@ -55,11 +57,17 @@ fn refuse_rest(create: &CreateView) -> Result<()> {
     let others = [
         (create.materialized, "MATERIALIZED views"),
         (create.temporary, "TEMPORARY views"),
-        (create.or_alter || create.secure || create.copy_grants || create.with_no_schema_binding, "this form of CREATE VIEW"),
+        (
+            create.or_alter || create.secure || create.copy_grants || create.with_no_schema_binding,
+            "this form of CREATE VIEW",
+        ),
         (!matches!(create.options, CreateTableOptions::None), "options of CREATE VIEW"),
         (!create.cluster_by.is_empty() || create.to.is_some() || create.params.is_some(), "this form of CREATE VIEW"),
         (create.comment.is_some(), "COMMENT in CREATE VIEW"),
-        (create.columns.iter().any(|column| column.data_type.is_some() || column.options.is_some()), "types of columns in CREATE VIEW"),
+        (
+            create.columns.iter().any(|column| column.data_type.is_some() || column.options.is_some()),
+            "types of columns in CREATE VIEW",
+        ),
     ];
     others.iter().find(|(there, _)| *there).map_or(Ok(()), |(_, what)| Err(unsupported(what)))
 }

@@ -75,7 +75,9 @@ impl<'a> Conflict<'a> {
             for row in repeated(&values, &insert)? {
                 if self.update.is_some() {
                     let message = format!("two of the rows have the same key `{}`", self.table.keys[key].name);
-                    return Err(Error::new(codes::UNIQUE, message).detail("ON CONFLICT DO UPDATE changes a row only once"));
+                    return Err(
+                        Error::new(codes::UNIQUE, message).detail("ON CONFLICT DO UPDATE changes a row only once")
+                    );
                 }
                 insert[row] = false;
             }
@@ -90,7 +92,8 @@ impl<'a> Conflict<'a> {
             let rows: UInt32Array = old.iter().map(|(row, _)| u32::try_from(*row).unwrap_or(u32::MAX)).collect();
             let proposed = take_record_batch(&batch, &rows).map_err(|error| fold_arrow(&error))?;
             let (changed, keep) = update.apply(&view.fetch(&ids, &columns)?, &proposed)?;
-            let ids: Vec<u64> = ids.into_iter().zip(keep.iter()).filter(|(_, keep)| *keep == Some(true)).map(|(id, _)| id).collect();
+            let ids: Vec<u64> =
+                ids.into_iter().zip(keep.iter()).filter(|(_, keep)| *keep == Some(true)).map(|(id, _)| id).collect();
             self.scope.unit.with(|transaction| transaction.delete(TableId(self.table.id), &ids))?;
             written.push(writer.write(&changed)?);
         }
@@ -103,7 +106,8 @@ impl Change {
     fn new(scope: &Arc<Scope>, table: &Table, alias: &str, update: DoUpdate) -> Result<Self> {
         let columns = table.arrow_schema();
         let qualified = |name: &str| DFSchema::try_from_qualified_schema(name, &columns);
-        let schema = qualified(alias).and_then(|old| old.join(&qualified("excluded")?)).map_err(|error| fold(&error))?;
+        let schema =
+            qualified(alias).and_then(|old| old.join(&qualified("excluded")?)).map_err(|error| fold(&error))?;
         let binder = Binder::new(scope);
         let state = scope.state()?;
         let physical = |expr: Expr| state.create_physical_expr(expr, &schema).map_err(|error| fold(&error));
@@ -124,7 +128,8 @@ impl Change {
     /// The new rows, and for each old row whether it is changed at all.
     fn apply(&self, old: &RecordBatch, proposed: &RecordBatch) -> Result<(RecordBatch, BooleanArray)> {
         let columns = old.columns().iter().chain(proposed.columns()).cloned().collect();
-        let both = RecordBatch::try_new(Arc::clone(self.schema.inner()), columns).map_err(|error| fold_arrow(&error))?;
+        let both =
+            RecordBatch::try_new(Arc::clone(self.schema.inner()), columns).map_err(|error| fold_arrow(&error))?;
         let evaluate = |expr: &Arc<dyn PhysicalExpr>, rows: &RecordBatch| {
             expr.evaluate(rows).and_then(|value| value.into_array(rows.num_rows())).map_err(|error| fold(&error))
         };
@@ -139,7 +144,9 @@ impl Change {
         let both = filter_record_batch(&both, &keep).map_err(|error| fold_arrow(&error))?;
         let values = self.values.iter().map(|expr| evaluate(expr, &both)).collect::<Result<Vec<_>>>()?;
         let fields = self.schema.inner().fields().iter().take(values.len()).cloned();
-        let schema = arrow::datatypes::Schema::new(fields.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>());
+        let schema = arrow::datatypes::Schema::new(
+            fields.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
+        );
         let rows = RecordBatch::try_new(Arc::new(schema), values).map_err(|error| fold_arrow(&error))?;
         Ok((rows, keep))
     }

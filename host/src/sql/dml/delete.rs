@@ -18,7 +18,8 @@ use crate::storage::TableId;
 
 /// `DELETE FROM t [USING ...] [WHERE ...] [RETURNING ...]`.
 pub(crate) fn delete(scope: &Arc<Scope>, delete: Delete) -> Result<Outcome> {
-    let other = !delete.tables.is_empty() || delete.output.is_some() || !delete.order_by.is_empty() || delete.limit.is_some();
+    let other =
+        !delete.tables.is_empty() || delete.output.is_some() || !delete.order_by.is_empty() || delete.limit.is_some();
     if other {
         return Err(unsupported("ORDER BY, LIMIT and several tables in DELETE"));
     }
@@ -73,7 +74,10 @@ fn delete_rows(scope: &Scope, target: &Target, batch: &RecordBatch, keep: bool) 
 
 /// `TRUNCATE [TABLE] t, ...`.
 pub(crate) fn truncate(scope: &Arc<Scope>, truncate: &Truncate) -> Result<Outcome> {
-    let other = truncate.partitions.is_some() || truncate.identity.is_some() || truncate.cascade.is_some() || truncate.on_cluster.is_some();
+    let other = truncate.partitions.is_some()
+        || truncate.identity.is_some()
+        || truncate.cascade.is_some()
+        || truncate.on_cluster.is_some();
     if other {
         return Err(unsupported("options of TRUNCATE"));
     }

@@ -23,7 +23,9 @@ use crate::sql::{parse, query, unsupported};
 
 /// `INSERT INTO t [(columns)] VALUES ... | SELECT ... | DEFAULT VALUES`.
 pub(crate) fn insert(scope: &Arc<Scope>, insert: Insert) -> Result<Outcome> {
-    let TableObject::TableName(name) = &insert.table else { return Err(unsupported("INSERT into anything but a table")) };
+    let TableObject::TableName(name) = &insert.table else {
+        return Err(unsupported("INSERT into anything but a table"));
+    };
     refuse_rest(&insert)?;
     let (schema, name) = split_name(name)?;
     let table = scope.table_to_change(&scope.schema_or_default(schema), &name)?;
@@ -135,10 +137,11 @@ fn given(scope: &Arc<Scope>, table: &Table, mut positions: Vec<usize>, mut query
 /// Puts the plan's columns at their positions and defaults everywhere else.
 fn fill(scope: &Arc<Scope>, table: &Table, plan: LogicalPlan, positions: &[usize]) -> Result<LogicalPlan> {
     let given = plan.schema().columns();
-    let sources = (0..table.columns.len()).map(|position| match positions.iter().position(|known| *known == position) {
-        Some(at) => Ok(Expr::Column(given[at].clone())),
-        None => default(scope, table, position),
-    });
+    let sources =
+        (0..table.columns.len()).map(|position| match positions.iter().position(|known| *known == position) {
+            Some(at) => Ok(Expr::Column(given[at].clone())),
+            None => default(scope, table, position),
+        });
     let sources = sources.collect::<Result<Vec<_>>>()?;
     fit(plan, table, sources)
 }
@@ -163,4 +166,3 @@ pub(super) fn default_expr(table: &Table, position: usize) -> Result<SqlExpr> {
 pub(super) fn is_default(expr: &SqlExpr) -> bool {
     matches!(expr, SqlExpr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
 }
-

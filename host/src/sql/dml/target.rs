@@ -33,7 +33,9 @@ impl Target {
         let (schema, name) = split_name(name)?;
         let table = scope.table_to_change(&scope.schema_or_default(schema), &name)?;
         let alias = match alias {
-            Some(alias) if !alias.columns.is_empty() => return Err(unsupported("names of columns in the alias of the table to change")),
+            Some(alias) if !alias.columns.is_empty() => {
+                return Err(unsupported("names of columns in the alias of the table to change"));
+            }
             Some(alias) => fold_ident(&alias.name),
             None => table.name.clone(),
         };
@@ -51,7 +53,12 @@ impl Target {
     }
 
     /// `SELECT items FROM target, others WHERE condition`.
-    pub(super) fn query(&self, items: Vec<SelectItem>, others: Vec<TableWithJoins>, condition: Option<Expr>) -> Result<Query> {
+    pub(super) fn query(
+        &self,
+        items: Vec<SelectItem>,
+        others: Vec<TableWithJoins>,
+        condition: Option<Expr>,
+    ) -> Result<Query> {
         let mut query = parse::query("SELECT 1")?;
         if let SetExpr::Select(select) = query.body.as_mut() {
             select.projection = items;

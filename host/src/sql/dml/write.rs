@@ -31,7 +31,8 @@ impl<'a> Writer<'a> {
         let schema = table.arrow_schema();
         let mut checks = Vec::new();
         if !table.checks.is_empty() {
-            let columns = DFSchema::try_from_qualified_schema(table.name.as_str(), &schema).map_err(|error| fold(&error))?;
+            let columns =
+                DFSchema::try_from_qualified_schema(table.name.as_str(), &schema).map_err(|error| fold(&error))?;
             for check in &table.checks {
                 let expr = Binder::new(scope).expression(parse::expression(&check.text)?, &columns)?;
                 let expr = scope.state()?.create_physical_expr(expr, &columns).map_err(|error| fold(&error))?;
@@ -45,7 +46,8 @@ impl<'a> Writer<'a> {
     pub(crate) fn accept(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         for (column, array) in self.table.columns.iter().zip(batch.columns()) {
             if column.not_null && array.is_nullable() && array.logical_null_count() > 0 {
-                let message = format!("the column `{}` of table `{}` must not be null", column.name, self.table.label());
+                let message =
+                    format!("the column `{}` of table `{}` must not be null", column.name, self.table.label());
                 return Err(Error::new(codes::NOT_NULL, message));
             }
         }
@@ -87,7 +89,11 @@ impl<'a> Writer<'a> {
 /// Brings a plan's columns to the table's types; `sources` tells for each column of the table what fills it.
 pub(crate) fn fit(plan: LogicalPlan, table: &Table, sources: Vec<Expr>) -> Result<LogicalPlan> {
     let schema = Arc::clone(plan.schema());
-    let columns = table.columns.iter().zip(sources).map(|(column, source)| Ok(assign(source, column, &schema)?.alias(&column.name)));
+    let columns = table
+        .columns
+        .iter()
+        .zip(sources)
+        .map(|(column, source)| Ok(assign(source, column, &schema)?.alias(&column.name)));
     let columns = columns.collect::<Result<Vec<_>>>()?;
     let built = LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build);
     built.map_err(|error| fold(&error))
@@ -104,7 +110,9 @@ pub(crate) fn assign(source: Expr, column: &Column, schema: &DFSchema) -> Result
     let message = format!("the column `{}` is of type {}, the value is not", column.name, column.kind);
     let error = Error::new(codes::TYPE, message);
     Err(match known {
-        Some(known) => error.detail(format!("the value is of type {known}")).help(format!("CAST(... AS {})", column.kind)),
+        Some(known) => {
+            error.detail(format!("the value is of type {known}")).help(format!("CAST(... AS {})", column.kind))
+        }
         None => error,
     })
 }

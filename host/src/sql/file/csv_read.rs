@@ -5,7 +5,9 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryViewBuilder, RecordBatch, RecordBatchOptions, StringArray, StringViewBuilder};
+use arrow::array::{
+    Array, ArrayRef, BinaryViewBuilder, RecordBatch, RecordBatchOptions, StringArray, StringViewBuilder,
+};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -34,7 +36,12 @@ struct Layout {
 }
 
 /// A file's rows with the columns and types of a table.
-pub(super) fn table_of(path: &str, options: &Options, table: &Table, positions: &[usize]) -> Result<Arc<dyn TableProvider>> {
+pub(super) fn table_of(
+    path: &str,
+    options: &Options,
+    table: &Table,
+    positions: &[usize],
+) -> Result<Arc<dyn TableProvider>> {
     let columns = positions.iter().map(|position| &table.columns[*position]);
     let (names, kinds): (Vec<_>, Vec<_>) = columns.map(|column| (column.name.clone(), column.kind.clone())).unzip();
     let header = options.header.unwrap_or(false);
@@ -69,7 +76,8 @@ fn provider(layout: Layout) -> Result<Arc<dyn TableProvider>> {
         return Err(unsupported(&format!("reading {kind} from CSV")));
     }
     let columns = layout.names.iter().zip(&layout.kinds);
-    let schema: SchemaRef = Arc::new(Schema::new(columns.map(|(name, kind)| Field::new(name, kind.arrow(), true)).collect::<Vec<_>>()));
+    let schema: SchemaRef =
+        Arc::new(Schema::new(columns.map(|(name, kind)| Field::new(name, kind.arrow(), true)).collect::<Vec<_>>()));
     // A file that cannot be opened is refused before anything else happens.
     open(&layout.path, &layout.options)?;
     let whole = Arc::clone(&schema);
@@ -116,7 +124,13 @@ fn open(path: &str, options: &Options) -> Result<Records<File>> {
 }
 
 fn in_file(error: Error, path: &str) -> Error {
-    let code = if error.is(codes::VALUE) { codes::VALUE } else if error.is(codes::IO) { codes::IO } else { codes::FILE_FORMAT };
+    let code = if error.is(codes::VALUE) {
+        codes::VALUE
+    } else if error.is(codes::IO) {
+        codes::IO
+    } else {
+        codes::FILE_FORMAT
+    };
     let named = Error::new(code, format!("`{path}`, {}", error.message()));
     error.details().iter().fold(named, |named, line| named.detail(line.clone()))
 }
@@ -136,7 +150,8 @@ fn check_counts(fields: &Fields, layout: &Layout) -> Result<()> {
 fn batch(fields: &Fields, layout: &Layout, schema: &SchemaRef, projection: &[usize]) -> Result<RecordBatch> {
     let arrays = projection.iter().map(|&column| array(fields, layout, column)).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(fields.len()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options).map_err(|error| crate::sql::fault::fold_arrow(&error))
+    RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)
+        .map_err(|error| crate::sql::fault::fold_arrow(&error))
 }
 
 fn array(fields: &Fields, layout: &Layout, column: usize) -> Result<ArrayRef> {
@@ -160,7 +175,9 @@ fn array(fields: &Fields, layout: &Layout, column: usize) -> Result<ArrayRef> {
         SqlType::Binary => {
             let mut builder = BinaryViewBuilder::with_capacity(fields.len());
             for record in 0..fields.len() {
-                let bytes = value(record)?.map(|text| bytes(text).ok_or_else(|| wrong(fields, layout, record, column))).transpose()?;
+                let bytes = value(record)?
+                    .map(|text| bytes(text).ok_or_else(|| wrong(fields, layout, record, column)))
+                    .transpose()?;
                 builder.append_option(bytes);
             }
             Ok(Arc::new(builder.finish()))
@@ -214,14 +231,21 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
 fn infer(fields: &Fields, first: usize, column: usize) -> SqlType {
     let values = || {
         let records = (first..fields.len()).filter(|record| column < fields.count(*record));
-        let values = records.map(|record| fields.get(record, column)).filter(|(bytes, quoted)| *quoted || !bytes.is_empty());
+        let values =
+            records.map(|record| fields.get(record, column)).filter(|(bytes, quoted)| *quoted || !bytes.is_empty());
         values.map(|(bytes, _)| std::str::from_utf8(bytes).ok())
     };
-    let Some(values) = values().collect::<Option<Vec<&str>>>().filter(|values| !values.is_empty()) else { return SqlType::Text };
+    let Some(values) = values().collect::<Option<Vec<&str>>>().filter(|values| !values.is_empty()) else {
+        return SqlType::Text;
+    };
     let text = StringArray::from(values);
     // Digits with a zero in front are a code, such as a postcode, not a number.
-    let coded = text.iter().flatten().any(|text| text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()));
-    let boolean = text.iter().flatten().all(|text| text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"));
+    let coded = text
+        .iter()
+        .flatten()
+        .any(|text| text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()));
+    let boolean =
+        text.iter().flatten().all(|text| text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"));
     let candidates = [SqlType::Boolean, SqlType::BigInt, SqlType::Double, SqlType::Date, SqlType::Timestamp];
     let fitting = candidates.into_iter().find(|kind| match kind {
         SqlType::Boolean => boolean,

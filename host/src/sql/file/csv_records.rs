@@ -98,7 +98,11 @@ impl<R: Read> Records<R> {
     fn record(&mut self, fields: &mut Fields) -> Result<()> {
         loop {
             let quoted = self.peek()? == Some(self.quote);
-            if quoted { self.quoted(fields)? } else { self.plain(fields)? }
+            if quoted {
+                self.quoted(fields)?
+            } else {
+                self.plain(fields)?
+            }
             fields.end_field(quoted);
             match self.peek()? {
                 Some(byte) if byte == self.delimiter => self.at += 1,

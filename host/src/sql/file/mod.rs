@@ -95,7 +95,13 @@ pub(crate) fn table(scope: &Scope, path: &str, options: &Options) -> Result<Arc<
 }
 
 /// The rows of a file for a table: text is read as the table's types, at `positions`.
-pub(crate) fn rows_for(scope: &Scope, path: &str, options: &Options, table: &Table, positions: &[usize]) -> Result<Arc<dyn TableProvider>> {
+pub(crate) fn rows_for(
+    scope: &Scope,
+    path: &str,
+    options: &Options,
+    table: &Table,
+    positions: &[usize],
+) -> Result<Arc<dyn TableProvider>> {
     let format = options.format.map_or_else(|| Format::of(path), Ok)?;
     match format {
         Format::Csv => csv_read::table_of(path, options, table, positions),
@@ -129,7 +135,9 @@ pub(crate) fn function(
         let wrong = || Error::new(codes::VALUE, format!("`{label}` of `{name}` cannot be {value}"));
         match (format, label.as_str(), value) {
             (Format::Csv, "header", ScalarValue::Boolean(Some(header))) => options.header = Some(*header),
-            (Format::Csv, "delim" | "delimiter" | "sep", value) => options.delimiter = Some(byte(value).ok_or_else(wrong)?),
+            (Format::Csv, "delim" | "delimiter" | "sep", value) => {
+                options.delimiter = Some(byte(value).ok_or_else(wrong)?)
+            }
             (Format::Csv, "quote", value) => options.quote = Some(byte(value).ok_or_else(wrong)?),
             (Format::Csv, "header", _) => return Err(wrong()),
             _ => return Err(Error::new(codes::PARAMETERS, format!("`{name}` has no argument called `{label}`"))),

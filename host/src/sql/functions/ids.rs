@@ -196,7 +196,8 @@ mod tests {
     fn a_ulid_tells_its_time_and_too_large_ones_are_refused() {
         // The example of the ULID specification.
         assert_eq!(milliseconds("01ARYZ6S41TSV4RRFFQ69G5FAV").expect("reads"), 1_469_918_176_385);
-        for wrong in ["", "8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "01ARYZ6S41TSV4RRFFQ69G5FA", "U1ARYZ6S41TSV4RRFFQ69G5FAV", "€"] {
+        for wrong in ["", "8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "01ARYZ6S41TSV4RRFFQ69G5FA", "U1ARYZ6S41TSV4RRFFQ69G5FAV", "€"]
+        {
             assert!(milliseconds(wrong).is_err(), "{wrong}");
         }
     }

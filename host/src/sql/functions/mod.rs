@@ -96,7 +96,9 @@ mod tests {
     #[test]
     fn ours_stand_beside_the_engines() {
         let functions = built_in();
-        for name in ["abs", "md5", "generate_ulid", "generate_uuid_v5", "ulid_timestamp", "version", "string_agg", "row_number"] {
+        for name in
+            ["abs", "md5", "generate_ulid", "generate_uuid_v5", "ulid_timestamp", "version", "string_agg", "row_number"]
+        {
             assert!(functions.has(name), "{name}");
         }
     }

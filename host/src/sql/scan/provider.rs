@@ -8,9 +8,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{
-    ColumnStatistics, Constraint, Constraints, DFSchema, Result, ScalarValue, Statistics,
-};
+use datafusion::common::{ColumnStatistics, Constraint, Constraints, DFSchema, Result, ScalarValue, Statistics};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::split_conjunction;

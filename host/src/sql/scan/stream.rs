@@ -45,7 +45,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(source: Source, morsels: Arc<Morsels>, batch_rows: usize, metrics: BaselineMetrics) -> Result<Self> {
+    pub(super) fn new(
+        source: Source,
+        morsels: Arc<Morsels>,
+        batch_rows: usize,
+        metrics: BaselineMetrics,
+    ) -> Result<Self> {
         let mut columns: BTreeSet<usize> = source.projection.iter().copied().collect();
         for filter in source.filters.iter().chain(&source.dynamic) {
             columns.extend(collect_columns(filter).iter().map(|column| column.index()));
@@ -58,7 +63,19 @@ impl Stream {
         let output = source.projection.iter().filter_map(|column| columns.binary_search(column).ok()).collect();
         let dynamic = source.dynamic.iter().map(|filter| zones::Dynamic::new(Arc::clone(filter))).collect();
         let left = source.fetch.unwrap_or(usize::MAX);
-        Ok(Self { source, morsels, batch_rows, metrics, columns, read_schema, filters, dynamic, output, current: None, left })
+        Ok(Self {
+            source,
+            morsels,
+            batch_rows,
+            metrics,
+            columns,
+            read_schema,
+            filters,
+            dynamic,
+            output,
+            current: None,
+            left,
+        })
     }
 
     fn step(&mut self) -> Result<Option<RecordBatch>> {

@@ -87,7 +87,8 @@ impl PruningStatistics for Zones<'_> {
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
         let (index, _) = self.0.schema.column_with_name(&column.name)?;
         let parts = self.0.view.parts().iter();
-        let counts = parts.map(|part| part.statistics(index).filter(|_| part.deleted_count() == 0).map(|known| known.nulls));
+        let counts =
+            parts.map(|part| part.statistics(index).filter(|_| part.deleted_count() == 0).map(|known| known.nulls));
         Some(Arc::new(counts.collect::<UInt64Array>()))
     }
 

@@ -1,0 +1,134 @@
+//! A database as the keeper of its own set of extensions and of what they own.
+
+use super::plugins::SET_KEY;
+use super::services::{OBJECTS, state_key};
+use super::{Connection, Database};
+use crate::catalog::{Catalog, Relation};
+use crate::error::{Error, Result, codes};
+use crate::extensions::manage::{Fate, Keeper};
+use crate::extensions::parse_set;
+use kodiak_registry::lock::EnabledSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How often a change of the set is tried again when somebody else changed it first.
+const TRIES_MAX: usize = 20;
+
+impl Keeper for Database {
+    fn read(&self) -> Result<Option<EnabledSet>> {
+        self.store().begin()?.snapshot().get(SET_KEY).map(|bytes| parse_set(&bytes)).transpose()
+    }
+
+    fn update(&self, initial: &EnabledSet, change: &mut dyn FnMut(&mut EnabledSet) -> Result<()>) -> Result<()> {
+        for _ in 0..TRIES_MAX {
+            let transaction = self.store().begin()?;
+            let stored = transaction.snapshot().get(SET_KEY);
+            let before = stored.map(|bytes| parse_set(&bytes)).transpose()?;
+            let mut set = before.clone().unwrap_or_else(|| initial.clone());
+            change(&mut set)?;
+            if before.as_ref() == Some(&set) {
+                return Ok(());
+            }
+            transaction.put(SET_KEY, set.to_toml().as_bytes())?;
+            match transaction.commit() {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is(codes::CONFLICT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(codes::CONFLICT, "others kept changing the set of extensions").help("try again"))
+    }
+
+    fn objects(&self, extension: &str) -> Result<Vec<(String, String)>> {
+        let catalog = Catalog::new(self.store().begin()?.snapshot(), Arc::clone(&self.engine.cache));
+        let all = owned(&catalog)?.into_iter().filter(|object| object.extension == extension);
+        Ok(all.map(|object| (object.kind, object.name)).collect())
+    }
+
+    fn release(&self, extension: &str, fate: Fate) -> Result<()> {
+        let connection = self.connect()?;
+        connection.begin()?;
+        match release(self, &connection, extension, fate) {
+            Ok(()) => connection.commit(),
+            Err(error) => {
+                connection.rollback()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn directory(&self) -> Option<PathBuf> {
+        self.store().path().map(std::path::Path::to_path_buf)
+    }
+}
+
+/// Something that belongs to an extension.
+pub(super) struct Owned {
+    pub extension: String,
+    pub kind: String,
+    pub name: String,
+}
+
+/// Everything that belongs to extensions: what they registered, then their tables and views.
+pub(super) fn owned(catalog: &Catalog) -> Result<Vec<Owned>> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut all = Vec::new();
+    for (key, _) in catalog.snapshot().scan(OBJECTS) {
+        let mut parts = key[OBJECTS.len()..].splitn(3, |byte| *byte == 0);
+        let mut next = || text(parts.next().unwrap_or_default());
+        all.push(Owned { extension: next(), kind: next(), name: next() });
+    }
+    for relation in catalog.all_relations()? {
+        if let Some(extension) = relation.owner() {
+            let (schema, name) = relation.name();
+            let name = if schema == crate::catalog::MAIN { name.to_owned() } else { format!("{schema}.{name}") };
+            all.push(Owned { extension: extension.to_owned(), kind: relation.noun().to_owned(), name });
+        }
+    }
+    Ok(all)
+}
+
+fn release(database: &Database, connection: &Connection, extension: &str, fate: Fate) -> Result<()> {
+    connection.0.with_transaction(|transaction| {
+        let snapshot = transaction.snapshot();
+        let catalog = Catalog::new(snapshot.clone(), Arc::clone(&database.engine.cache));
+        for relation in catalog.all_relations()?.iter().filter(|relation| relation.owner() == Some(extension)) {
+            match (fate, relation.as_ref()) {
+                (Fate::Kept, relation) => {
+                    let mut kept = relation.clone();
+                    match &mut kept {
+                        Relation::Table(table) => table.owner = None,
+                        Relation::View(view) => view.owner = None,
+                    }
+                    crate::catalog::put_relation(transaction, &kept)?;
+                }
+                (Fate::Dropped, Relation::Table(table)) => {
+                    transaction.drop_table(crate::storage::TableId(table.id))?;
+                    crate::catalog::drop_relation(transaction, &table.schema, &table.name)?;
+                }
+                (Fate::Dropped, Relation::View(view)) => {
+                    crate::catalog::drop_relation(transaction, &view.schema, &view.name)?;
+                }
+            }
+        }
+        for schema in catalog.schemas()?.into_iter().filter(|schema| schema.owner.as_deref() == Some(extension)) {
+            match fate {
+                Fate::Dropped => crate::catalog::drop_schema(transaction, &schema.name)?,
+                Fate::Kept => {
+                    let kept = crate::catalog::Schema { owner: None, ..schema };
+                    crate::catalog::put_schema(transaction, &kept)?;
+                }
+            }
+        }
+        for (key, _) in snapshot.scan(&[OBJECTS, extension.as_bytes(), b"\0"].concat()) {
+            transaction.remove(&key)?;
+        }
+        if fate == Fate::Dropped {
+            for (key, _) in snapshot.scan(&state_key(extension, b"")) {
+                transaction.remove(&key)?;
+            }
+            transaction.remove(&state_key(crate::extensions::DATA_VERSIONS, extension.as_bytes()))?;
+        }
+        Ok(())
+    })
+}

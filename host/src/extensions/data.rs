@@ -1,0 +1,291 @@
+//! What comes from a plugin is data from outside: lengths, offsets, buffers, text and types are checked before they are
+//! believed, once a batch. Arrow's own import trusts all of it, so the structs are walked first.
+//!
+//! What cannot be checked: a pointer that is not null but wrong. In-process plugins are trusted with memory.
+#![allow(unsafe_code)]
+
+use arrow::array::{Array, ArrayData, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, make_array};
+use arrow::datatypes::{DataType, Schema, SchemaRef, UnionMode};
+use arrow::ffi::FFI_ArrowArray;
+use arrow::ffi_stream::FFI_ArrowArrayStream;
+use kodiak_plugin_api::Error as PluginError;
+use kodiak_plugin_api::abi::{AbiArray, AbiArraySchema, AbiStream, RStr};
+use kodiak_plugin_api::arrow::import_schema;
+use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Types nest this deep at most: a schema from outside may not exhaust the stack.
+const DEPTH_MAX: usize = 32;
+
+fn malformed(problem: impl Into<String>) -> PluginError {
+    PluginError::new("KDK-0472", format!("malformed data: {}", problem.into()))
+}
+
+/// Text from outside.
+pub(crate) fn import_text<'a>(text: RStr<'a>) -> Result<&'a str, PluginError> {
+    let bytes = text.as_rslice().as_slice();
+    std::str::from_utf8(bytes).map_err(|_| malformed("text that is not UTF-8"))
+}
+
+/// An array of `rows` values of `data_type`, checked.
+pub(crate) fn import_array(array: AbiArray, data_type: &DataType, rows: usize) -> Result<ArrayRef, PluginError> {
+    import_ffi(array.inner, data_type, Some(rows))
+}
+
+/// A struct array with its schema, checked.
+pub(crate) fn import_batch(batch: AbiArraySchema) -> Result<RecordBatch, PluginError> {
+    let schema = Arc::new(checked_schema(|| import_schema(&batch.schema))?);
+    import_struct(batch.array.inner, &schema)
+}
+
+/// A stream whose batches are checked as they come.
+pub(crate) fn import_stream(stream: AbiStream) -> Result<CheckedStream, PluginError> {
+    let mut raw = stream.inner;
+    if raw.release.is_none() {
+        return Err(malformed("a stream that was released already"));
+    }
+    let get_schema = raw.get_schema.ok_or_else(|| malformed("a stream without `get_schema`"))?;
+    let mut schema = arrow::ffi::FFI_ArrowSchema::empty();
+    // SAFETY: the stream is not released, and `schema` is a place to write to, as the interface asks.
+    let code = unsafe { get_schema(&raw mut raw, &raw mut schema) };
+    if code != 0 {
+        return Err(last_error(&mut raw, code));
+    }
+    let schema = Arc::new(checked_schema(|| import_schema(&schema.into()))?);
+    Ok(CheckedStream { raw: Some(raw), schema })
+}
+
+/// Arrow's reading of a schema may panic on one that makes no sense.
+fn checked_schema(read: impl FnOnce() -> Result<Schema, PluginError>) -> Result<Schema, PluginError> {
+    let schema = catch_unwind(AssertUnwindSafe(read))
+        .map_err(|_| malformed("a schema that makes no sense"))?
+        .map_err(|error| malformed(error.text()))?;
+    schema.fields().iter().try_for_each(|field| check_depth(field.data_type(), 0))?;
+    Ok(schema)
+}
+
+fn check_depth(data_type: &DataType, depth: usize) -> Result<(), PluginError> {
+    if depth > DEPTH_MAX {
+        return Err(malformed(format!("a type nested deeper than {DEPTH_MAX}")));
+    }
+    children(data_type).into_iter().try_for_each(|child| check_depth(child, depth + 1))
+}
+
+/// Batches of a plugin's stream.
+pub(crate) struct CheckedStream {
+    raw: Option<FFI_ArrowArrayStream>,
+    schema: SchemaRef,
+}
+
+// SAFETY: the interface lets a stream move between threads; only one thread at a time uses it here.
+unsafe impl Send for CheckedStream {}
+
+impl CheckedStream {
+    fn read(&mut self) -> Result<Option<RecordBatch>, PluginError> {
+        let Some(raw) = self.raw.as_mut() else { return Ok(None) };
+        let get_next = raw.get_next.ok_or_else(|| malformed("a stream without `get_next`"))?;
+        let mut array = FFI_ArrowArray::empty();
+        // SAFETY: the stream is not released, and `array` is a place to write to, as the interface asks.
+        let code = unsafe { get_next(&raw mut *raw, &raw mut array) };
+        if code != 0 {
+            return Err(last_error(raw, code));
+        }
+        if array.is_released() {
+            return Ok(None);
+        }
+        import_struct(array, &self.schema).map(Some)
+    }
+}
+
+fn last_error(raw: &mut FFI_ArrowArrayStream, code: i32) -> PluginError {
+    let Some(get_last_error) = raw.get_last_error else {
+        return malformed(format!("a stream failed with code {code}"));
+    };
+    // SAFETY: the stream is not released.
+    let text = unsafe { get_last_error(&raw mut *raw) };
+    if text.is_null() {
+        return malformed(format!("a stream failed with code {code}"));
+    }
+    // SAFETY: the interface promises a text that ends with 0 and lives until the next call.
+    PluginError::decode(&unsafe { CStr::from_ptr(text) }.to_string_lossy())
+}
+
+impl Iterator for CheckedStream {
+    type Item = Result<RecordBatch, PluginError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let read = self.read().transpose();
+        if !matches!(read, Some(Ok(_))) {
+            self.raw = None;
+        }
+        read
+    }
+}
+
+impl CheckedStream {
+    /// The columns.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+}
+
+fn import_struct(array: FFI_ArrowArray, schema: &SchemaRef) -> Result<RecordBatch, PluginError> {
+    let array = import_ffi(array, &DataType::Struct(schema.fields().clone()), None)?;
+    let array = array.as_struct();
+    if array.null_count() > 0 {
+        return Err(malformed("a batch with null rows"));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(array.len()));
+    RecordBatch::try_new_with_options(schema.clone(), array.columns().to_vec(), &options)
+        .map_err(|error| malformed(error.to_string()))
+}
+
+fn import_ffi(array: FFI_ArrowArray, data_type: &DataType, rows: Option<usize>) -> Result<ArrayRef, PluginError> {
+    if array.is_released() {
+        return Err(malformed("an array that was released already"));
+    }
+    check_struct(&array, data_type, 0)?;
+    let data = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the struct was just walked: counts, offsets and buffers fit the type.
+        unsafe { arrow::ffi::from_ffi_and_data_type(array, data_type.clone()) }
+    }))
+    .map_err(|_| malformed("an array that makes no sense"))?
+    .map_err(|error| malformed(error.to_string()))?;
+    if rows.is_some_and(|rows| rows != data.len()) {
+        return Err(malformed(format!("expected {} rows, found {}", rows.unwrap_or_default(), data.len())));
+    }
+    validate(&data)?;
+    Ok(make_array(data))
+}
+
+/// Offsets, text and dictionary keys; the text of views by a quicker way than arrow's.
+fn validate(data: &ArrayData) -> Result<(), PluginError> {
+    let result = match data.data_type() {
+        DataType::Utf8View => {
+            let bytes = data.clone().into_builder().data_type(DataType::BinaryView);
+            // SAFETY: binary and text views have one layout; the views are validated below, their text after that.
+            let bytes = unsafe { bytes.build_unchecked() };
+            bytes.validate_full().map_err(|error| malformed(error.to_string()))?;
+            return validate_text(&make_array(bytes));
+        }
+        DataType::Struct(_) => {
+            data.validate().map_err(|error| malformed(error.to_string()))?;
+            data.validate_nulls().map_err(|error| malformed(error.to_string()))?;
+            return data.child_data().iter().try_for_each(validate);
+        }
+        _ => data.validate_full(),
+    };
+    result.map_err(|error| malformed(error.to_string()))
+}
+
+fn validate_text(views: &ArrayRef) -> Result<(), PluginError> {
+    let views = views.as_binary_view();
+    // Text is nearly always ASCII, and then every piece of it is text.
+    let inline_ascii = views.views().iter().all(|view| *view as u32 > 12 || (*view >> 32) & ASCII_MASK == 0);
+    if inline_ascii && views.data_buffers().iter().all(|buffer| buffer.is_ascii()) {
+        return Ok(());
+    }
+    let valid =
+        (0..views.len()).filter(|row| views.is_valid(*row)).all(|row| std::str::from_utf8(views.value(row)).is_ok());
+    if valid { Ok(()) } else { Err(malformed("text that is not UTF-8")) }
+}
+
+const ASCII_MASK: u128 = 0x8080_8080_8080_8080_8080_8080;
+
+fn children(data_type: &DataType) -> Vec<&DataType> {
+    match data_type {
+        DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _) | DataType::Map(f, _) => {
+            vec![f.data_type()]
+        }
+        DataType::ListView(f) | DataType::LargeListView(f) => vec![f.data_type()],
+        DataType::Struct(fields) => fields.iter().map(|field| field.data_type()).collect(),
+        DataType::Union(fields, _) => fields.iter().map(|(_, field)| field.data_type()).collect(),
+        DataType::RunEndEncoded(ends, values) => vec![ends.data_type(), values.data_type()],
+        _ => Vec::new(),
+    }
+}
+
+/// Buffers that a type has in the C interface, its validity bitmap included.
+fn buffer_count(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Null | DataType::RunEndEncoded(..) => 0,
+        DataType::Union(_, UnionMode::Sparse) => 1,
+        DataType::Union(_, UnionMode::Dense) => 2,
+        DataType::Struct(_) | DataType::FixedSizeList(..) => 1,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary => 3,
+        DataType::ListView(_) | DataType::LargeListView(_) => 3,
+        DataType::Utf8View | DataType::BinaryView => 3,
+        _ => 2,
+    }
+}
+
+fn check_struct(array: &FFI_ArrowArray, data_type: &DataType, depth: usize) -> Result<(), PluginError> {
+    if depth > DEPTH_MAX {
+        return Err(malformed(format!("an array nested deeper than {DEPTH_MAX}")));
+    }
+    let (rows, offset) = (array.len(), array.offset());
+    // Negative numbers arrive as huge ones.
+    let end = rows.checked_add(offset).filter(|end| *end <= isize::MAX as usize / 16);
+    let end = end.ok_or_else(|| malformed(format!("a length of {rows} at offset {offset}")))?;
+    let (wanted, found) = (buffer_count(data_type), array.num_buffers());
+    let views = matches!(data_type, DataType::Utf8View | DataType::BinaryView);
+    if found != wanted && !(views && found > wanted) {
+        return Err(malformed(format!("{data_type} has {wanted} buffers, found {found}")));
+    }
+    // The first buffer of nearly every type is the validity bitmap, which may be missing; the others may not.
+    let first_data = usize::from(!matches!(data_type, DataType::Union(..)));
+    if end > 0 && !views && (first_data..wanted.min(2)).any(|i| array.buffer(i).is_null()) {
+        return Err(malformed(format!("{data_type} of {end} rows without a data buffer")));
+    }
+    check_offsets(array, data_type, rows, offset)?;
+    if let DataType::Dictionary(_, values) = data_type {
+        let dictionary = array.dictionary().ok_or_else(|| malformed("a dictionary without values"))?;
+        return check_struct(dictionary, values, depth + 1);
+    }
+    let types = children(data_type);
+    if types.len() != array.num_children() {
+        return Err(malformed(format!("{data_type} has {} children, found {}", types.len(), array.num_children())));
+    }
+    for (i, child_type) in types.into_iter().enumerate() {
+        let child = array.child(i);
+        check_struct(child, child_type, depth + 1)?;
+        if matches!(data_type, DataType::Struct(_)) && child.len() < end {
+            return Err(malformed(format!("column {i} has {} rows of {end}", child.len())));
+        }
+    }
+    Ok(())
+}
+
+/// The last offset is the size of the buffer behind it, so arrow's import believes it; the ones between are validated
+/// afterwards.
+fn check_offsets(array: &FFI_ArrowArray, data_type: &DataType, rows: usize, offset: usize) -> Result<(), PluginError> {
+    let wide = match data_type {
+        DataType::Utf8 | DataType::Binary | DataType::List(_) | DataType::Map(..) => false,
+        DataType::LargeUtf8 | DataType::LargeBinary | DataType::LargeList(_) => true,
+        _ => return Ok(()),
+    };
+    if rows + offset == 0 {
+        return Ok(());
+    }
+    let buffer = array.buffer(1);
+    let read = |i: usize| {
+        // SAFETY: the buffer is not null, and the interface promises `rows + offset + 1` offsets.
+        unsafe {
+            if wide {
+                buffer.cast::<i64>().add(i).read_unaligned()
+            } else {
+                buffer.cast::<i32>().add(i).read_unaligned().into()
+            }
+        }
+    };
+    let (first, last) = (read(offset), read(offset + rows));
+    if first < 0 || last < first {
+        return Err(malformed(format!("offsets from {first} to {last}")));
+    }
+    let text = matches!(data_type, DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary);
+    if text && last > 0 && array.buffer(2).is_null() {
+        return Err(malformed(format!("{data_type} without a data buffer")));
+    }
+    Ok(())
+}
