@@ -113,14 +113,14 @@ impl claim::Extensions for Plugins {
         if words.first().is_none_or(|first| HOST_WORDS.contains(&first.as_str())) {
             return Ok(None);
         }
+        // What the host understands is never an extension's, not even when no set can be read.
+        if is_host_statement(&words[..words.len().min(2)].join(" ")) {
+            return Ok(None);
+        }
         let view = self.view()?;
         if let Some((grant, claim)) = self.extensions()?.statement(&view, &words)? {
             let (plugins, text) = (self.clone(), statement.to_owned());
             return Ok(Some(Box::new(ClaimedStatement { plugins, grant, claim, text })));
-        }
-        // What the host understands is never somebody's that is missing.
-        if is_host_statement(&words[..words.len().min(2)].join(" ")) {
-            return Ok(None);
         }
         match self.extensions()?.missing_statement(&view, &words) {
             Some(error) => Err(error),
