@@ -64,7 +64,8 @@ fn a_circle_of_needs_is_refused_and_names_both() {
 fn a_need_that_nobody_meets_is_explained() {
     let scene = Scene::new(&[]);
     let run = scene.try_install(&[], &["needs_missing"]);
-    let words = ["`needs-missing` 0.1.0 needs `nowhere` ^1", "no index knows `nowhere`", "help: kodiak ext search nowhere"];
+    let words =
+        ["`needs-missing` 0.1.0 needs `nowhere` ^1", "no index knows `nowhere`", "help: kodiak ext search nowhere"];
     run.refused("KDK-0404", 1, &words);
     assert!(scene.list().is_empty());
     scene.survives();

@@ -24,57 +24,69 @@ fn refuses(plugin: &str, cases: &[(&str, &str)]) {
 
 #[test]
 fn arrays_that_arrow_would_believe_are_refused() {
-    refuses("bad_data", &[
-        ("SELECT bad_utf8(name) FROM people", "text that is not UTF-8"),
-        ("SELECT bad_utf8('constant')", "text that is not UTF-8"),
-        ("SELECT bad_view(name) FROM people", "buffer"),
-        ("SELECT bad_offsets(name) FROM people", "offsets from 8 to 0"),
-        ("SELECT bad_length(name) FROM people", "expected 1 values of Utf8View, got 2"),
-        ("SELECT bad_type(name) FROM people", "expected 1 values of Utf8View, got 1 of Int64"),
-    ]);
+    refuses(
+        "bad_data",
+        &[
+            ("SELECT bad_utf8(name) FROM people", "text that is not UTF-8"),
+            ("SELECT bad_utf8('constant')", "text that is not UTF-8"),
+            ("SELECT bad_view(name) FROM people", "buffer"),
+            ("SELECT bad_offsets(name) FROM people", "offsets from 8 to 0"),
+            ("SELECT bad_length(name) FROM people", "expected 1 values of Utf8View, got 2"),
+            ("SELECT bad_type(name) FROM people", "expected 1 values of Utf8View, got 1 of Int64"),
+        ],
+    );
 }
 
 #[test]
 fn batches_of_table_functions_are_checked_too() {
-    refuses("bad_data", &[
-        ("SELECT * FROM bad_columns()", "buffers"),
-        ("SELECT * FROM bad_rows()", "text that is not UTF-8"),
-        ("SELECT count(t) FROM bad_rows()", "text that is not UTF-8"),
-        ("CREATE TABLE copied AS SELECT * FROM bad_rows()", "text that is not UTF-8"),
-    ]);
+    refuses(
+        "bad_data",
+        &[
+            ("SELECT * FROM bad_columns()", "buffers"),
+            ("SELECT * FROM bad_rows()", "text that is not UTF-8"),
+            ("SELECT count(t) FROM bad_rows()", "text that is not UTF-8"),
+            ("CREATE TABLE copied AS SELECT * FROM bad_rows()", "text that is not UTF-8"),
+        ],
+    );
 }
 
 /// Structs that no author could make with the API, written by hand.
 #[test]
 fn malformed_structs_are_refused() {
-    refuses("raw_data", &[
-        ("SELECT raw_released('x')", "an array that was released already"),
-        ("SELECT raw_no_buffers('x')", "an array that makes no sense"),
-        ("SELECT raw_null_data('x')", "Int64 of 1 rows without a data buffer"),
-        ("SELECT raw_too_long('x')", "expected 1 rows, found 1000000001"),
-        ("SELECT raw_negative('x')", "expected 1 rows"),
-        ("SELECT raw_counts('x')", "Int64 has 2 buffers, found 3"),
-        ("SELECT raw_children('x')", "Int64 has 0 children, found 1"),
-        ("SELECT raw_views('x')", "views without the lengths of their buffers"),
-        ("SELECT raw_view_lengths('x')", "views over a buffer of -1 bytes"),
-        ("SELECT raw_offsets('x')", "offsets that are not aligned"),
-        ("SELECT raw_offset_order('x')", "offsets from -5 to -5"),
-        ("SELECT raw_mode('x')", "a function of unknown mode 99"),
-        ("SELECT raw_result('x')", "a schema that makes no sense"),
-        ("SELECT raw_into('x')", "Utf8View has no fixed width"),
-    ]);
+    refuses(
+        "raw_data",
+        &[
+            ("SELECT raw_released('x')", "an array that was released already"),
+            ("SELECT raw_no_buffers('x')", "an array that makes no sense"),
+            ("SELECT raw_null_data('x')", "Int64 of 1 rows without a data buffer"),
+            ("SELECT raw_too_long('x')", "expected 1 rows, found 1000000001"),
+            ("SELECT raw_negative('x')", "expected 1 rows"),
+            ("SELECT raw_counts('x')", "Int64 has 2 buffers, found 3"),
+            ("SELECT raw_children('x')", "Int64 has 0 children, found 1"),
+            ("SELECT raw_views('x')", "views without the lengths of their buffers"),
+            ("SELECT raw_view_lengths('x')", "views over a buffer of -1 bytes"),
+            ("SELECT raw_offsets('x')", "offsets that are not aligned"),
+            ("SELECT raw_offset_order('x')", "offsets from -5 to -5"),
+            ("SELECT raw_mode('x')", "a function of unknown mode 99"),
+            ("SELECT raw_result('x')", "a schema that makes no sense"),
+            ("SELECT raw_into('x')", "Utf8View has no fixed width"),
+        ],
+    );
 }
 
 #[test]
 fn malformed_streams_are_refused() {
-    refuses("raw_data", &[
-        ("SELECT * FROM raw_table_schema()", "a schema that makes no sense"),
-        ("SELECT * FROM raw_table_released()", "a stream that was released already"),
-        ("SELECT * FROM raw_table_silent()", "a stream failed with code 5"),
-        ("SELECT * FROM raw_table_no_next()", "a stream without `get_next`"),
-        ("SELECT * FROM raw_table_huge()", "a length of 9223372036854775807"),
-        ("SELECT * FROM raw_table_nulls()", "a batch with null rows"),
-    ]);
+    refuses(
+        "raw_data",
+        &[
+            ("SELECT * FROM raw_table_schema()", "a schema that makes no sense"),
+            ("SELECT * FROM raw_table_released()", "a stream that was released already"),
+            ("SELECT * FROM raw_table_silent()", "a stream failed with code 5"),
+            ("SELECT * FROM raw_table_no_next()", "a stream without `get_next`"),
+            ("SELECT * FROM raw_table_huge()", "a length of 9223372036854775807"),
+            ("SELECT * FROM raw_table_nulls()", "a batch with null rows"),
+        ],
+    );
 }
 
 #[test]

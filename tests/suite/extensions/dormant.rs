@@ -13,23 +13,34 @@ fn kept(options: &[&str]) -> Scene {
     scene
 }
 
-/// Reads work, writes are refused by the extension's name, and what it provides is gated.
-fn is_dormant(scene: &Scene, state: &str, write: &str, used: &str) {
+/// Reads work, writes are refused by the extension's name, and what it provides is gated; `used` is how, and none where
+/// nobody knows any more who provided it.
+fn is_dormant(scene: &Scene, state: Option<&str>, write: &str, used: Option<&str>) {
     let mut talk = scene.talk();
     assert_eq!(talk.rows("SELECT id, text FROM keeper.notes ORDER BY id"), json!([[1, "one"], [2, "two"]]));
     assert_eq!(talk.rows("SELECT sum(n) FROM elsewhere"), json!([[3]]));
     assert_eq!(talk.rows("SELECT count(*) FROM people JOIN keeper.notes USING (id)"), json!([[1]]));
     for statement in [
-        "INSERT INTO keeper.notes VALUES (3, 'three')", "UPDATE keeper.notes SET text = 'x'", "DELETE FROM keeper.notes",
-        "INSERT INTO elsewhere VALUES (9)", "DELETE FROM elsewhere WHERE n = 1",
+        "INSERT INTO keeper.notes VALUES (3, 'three')",
+        "UPDATE keeper.notes SET text = 'x'",
+        "DELETE FROM keeper.notes",
+        "INSERT INTO elsewhere VALUES (9)",
+        "DELETE FROM elsewhere WHERE n = 1",
     ] {
         let message = talk.refused(statement, write);
         assert!(message.contains("`keeper`"), "{statement}: {message}");
     }
     for statement in ["KEEP NOTE 3 'three'", "SELECT keeper_count()"] {
-        let message = talk.refused(statement, used);
-        assert!(message.contains("keeper"), "{statement}: {message}");
+        match used {
+            Some(code) => assert!(talk.refused(statement, code).contains("`keeper`"), "{statement}"),
+            None => assert_eq!(talk.ask(statement)["ok"], false, "{statement}"),
+        }
     }
+    let rows = "SELECT kind, name, state FROM kodiak.extension_objects WHERE extension = 'keeper' ORDER BY kind, name";
+    let owned = [("note", "one"), ("note", "two"), ("table", "elsewhere"), ("table", "keeper.notes")];
+    assert_eq!(talk.rows(rows), json!(owned.map(|(kind, name)| [kind, name, "dormant"])));
+    let extensions = state.map_or(json!([]), |state| json!([["keeper", state]]));
+    assert_eq!(talk.rows("SELECT name, state FROM kodiak.extensions"), extensions);
     // Nothing of what was refused happened, and everything else works as ever.
     assert_eq!(talk.rows("SELECT count(*) FROM keeper.notes"), json!([[2]]));
     talk.rows("INSERT INTO people VALUES (7, 'Grace'); DELETE FROM people WHERE id = 7");
@@ -39,7 +50,7 @@ fn is_dormant(scene: &Scene, state: &str, write: &str, used: &str) {
     talk.finish();
     let command = scene.run(["--db", DB, "keeper"]);
     assert!(matches!(command.code, Some(2 | 3)) && command.stderr.contains("keeper"), "{command}");
-    if !state.is_empty() {
+    if let Some(state) = state {
         assert_eq!(scene.listed(&["--db", DB])[0]["state"], state);
         let info = scene.run(["--db", DB, "ext", "info", "keeper", "--format", "json"]);
         let info: Value = serde_json::from_slice(&info.stdout).unwrap();
@@ -51,6 +62,8 @@ fn is_dormant(scene: &Scene, state: &str, write: &str, used: &str) {
 
 /// Everything is as it was.
 fn is_back(scene: &Scene) {
+    let states = "SELECT DISTINCT state FROM kodiak.extension_objects WHERE extension = 'keeper'";
+    assert_eq!(scene.rows(states), "state\nactive\n");
     assert_eq!(scene.rows("SELECT keeper_count() AS n"), "n\n2\n");
     scene.rows("KEEP NOTE 3 'three'");
     assert_eq!(scene.rows("SELECT text FROM keeper.notes ORDER BY id"), "text\none\ntwo\nthree\n");
@@ -64,7 +77,7 @@ fn with_an_extension_that_was_uninstalled_elsewhere() {
     // The default set knows nothing of what a database keeps: this is how objects become orphans.
     let scene = kept(&[]);
     assert_eq!(scene.run(["ext", "uninstall", "keeper"]).code, Some(0));
-    is_dormant(&scene, "", "KDK-0415", "KDK-0");
+    is_dormant(&scene, None, "KDK-0415", None);
     scene.install(&[], &["keeper"]);
     is_back(&scene);
 }
@@ -73,7 +86,7 @@ fn with_an_extension_that_was_uninstalled_elsewhere() {
 fn with_an_extension_that_is_disabled() {
     let scene = kept(&["--db", DB]);
     assert_eq!(scene.run(["--db", DB, "ext", "disable", "keeper"]).code, Some(0));
-    is_dormant(&scene, "disabled", "KDK-0414", "KDK-0414");
+    is_dormant(&scene, Some("disabled"), "KDK-0414", Some("KDK-0414"));
     assert_eq!(scene.run(["--db", DB, "ext", "enable", "keeper"]).code, Some(0));
     is_back(&scene);
 }
@@ -82,7 +95,7 @@ fn with_an_extension_that_is_disabled() {
 fn with_an_extension_whose_files_are_missing() {
     let scene = kept(&["--db", DB]);
     std::fs::remove_dir_all(scene.sandbox.kodiak_home()).unwrap();
-    is_dormant(&scene, "dormant", "KDK-0415", "KDK-0415");
+    is_dormant(&scene, Some("dormant"), "KDK-0415", Some("KDK-0415"));
     scene.install(&["--db", DB], &["keeper"]);
     is_back(&scene);
 }
@@ -93,7 +106,7 @@ fn with_an_extension_whose_file_is_damaged() {
     let file = scene.packages()[0].join("plugin.so");
     std::fs::remove_file(&file).unwrap();
     std::fs::write(&file, b"damaged").unwrap();
-    is_dormant(&scene, "modified", "KDK-0416", "KDK-0416");
+    is_dormant(&scene, Some("modified"), "KDK-0416", Some("KDK-0416"));
     scene.install(&["--db", DB], &["keeper"]);
     is_back(&scene);
 }
@@ -119,5 +132,5 @@ fn tables_of_an_extension_that_works_are_its_own() {
     assert_eq!(scene.rows("SELECT extension FROM kodiak.tables WHERE name = 'elsewhere'"), "extension\nkeeper\n");
     assert_eq!(scene.rows("SELECT extension FROM kodiak.schemas WHERE name = 'keeper'"), "extension\nkeeper\n");
     let run = scene.run(["--db", DB, "ext", "uninstall", "keeper"]);
-    run.refused("KDK-0440", 1, &["table `keeper.notes`", "table `main.elsewhere`"]);
+    run.refused("KDK-0440", 1, &["table `keeper.notes`", "table `elsewhere`"]);
 }

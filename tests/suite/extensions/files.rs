@@ -109,9 +109,13 @@ fn a_plugin_without_its_entry_is_refused() {
 #[test]
 fn a_damaged_manifest_is_refused() {
     let scene = Scene::new(&[]);
-    scene.install_bytes(&good_with(b"KODIAK-MANIFEST 1\n[", b"KODIAK-MANIFEST 9\n[")).refused("KDK-0400", 1, &["KODIAK-MANIFEST 1"]);
+    scene.install_bytes(&good_with(b"KODIAK-MANIFEST 1\n[", b"KODIAK-MANIFEST 9\n[")).refused(
+        "KDK-0400",
+        1,
+        &["KODIAK-MANIFEST 1"],
+    );
     let name = good_with(b"\nname = \"good\"", b"\nname = \"Good\"");
-    scene.install_bytes(&name).refused("KDK-0400", 1, &["Good"]);
+    scene.install_bytes(&name).refused("KDK-0400", 1, &["libodd.so", "a name has 1 to 32 of a-z"]);
     let syntax = good_with(b"\nname = \"good\"", b"\nname = \"good'");
     scene.install_bytes(&syntax).refused("KDK-0400", 1, &["libodd.so"]);
     let unknown = good_with(b"\nsummary = ", b"\nsummery = ");
@@ -143,7 +147,7 @@ fn what_is_not_there_or_is_a_folder_is_refused() {
     scene.sandbox.write("empty/nothing.txt", "");
     scene.run(["ext", "install", "./empty"]).refused("KDK-0402", 1, &["Cargo.toml", "kodiak-plugin.toml"]);
     scene.run(["ext", "install", "No_Such_Name"]).refused("KDK-0402", 1, &["`No_Such_Name` is neither"]);
-    scene.run(["ext", "install", "good@x"]).refused("KDK-0402", 1, &["`x` is not a requirement"]);
-    scene.run(["ext", "install", "nobody-knows-it"]).refused("KDK-0404", 1, &["nobody-knows-it"]);
+    scene.run(["ext", "install", "good@^one"]).refused("KDK-0402", 1, &["`^one` is not a requirement"]);
+    scene.run(["ext", "install", "nobody-knows-it"]).refused("KDK-0403", 1, &["nobody-knows-it"]);
     scene.is_untouched();
 }

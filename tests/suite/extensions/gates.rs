@@ -33,17 +33,23 @@ fn statements_and_functions_of_extensions_that_are_not_installed() {
     --- stderr
     error[KDK-0412]: `CREATE BUCKET` is provided by the extension `blob`, which is not installed
       --> -c:2:3
-        |
-      2 |   CREATE BUCKET raw
-        |   ^
+       |
+     2 |   CREATE BUCKET raw
+       |   ^
     help: kodiak ext install blob
     ");
     let mut talk = scene.talk();
     for (statement, provider) in [
         ("SELECT blob_get('a', 'b')", "the function `blob_get` is provided by the extension `blob`"),
         ("SELECT * FROM list_blobs('a')", "the function `list_blobs` is provided by the extension `blob`"),
-        ("SELECT id FROM people WHERE blob_size('a', name) > 0", "the function `blob_size` is provided by the extension `blob`"),
-        ("INSERT INTO people SELECT 2, blob_etag('a', 'b')", "the function `blob_etag` is provided by the extension `blob`"),
+        (
+            "SELECT id FROM people WHERE blob_size('a', name) > 0",
+            "the function `blob_size` is provided by the extension `blob`",
+        ),
+        (
+            "INSERT INTO people SELECT 2, blob_etag('a', 'b')",
+            "the function `blob_etag` is provided by the extension `blob`",
+        ),
         ("/* a comment */ put blob 'k' into b value 'x'", "`PUT BLOB` is provided by the extension `blob`"),
         ("put_blob 'k'", "`PUT_BLOB` is provided by the extension `blob`"),
         ("MERGE BRANCH x", "`MERGE BRANCH` is provided by the extension `scm`"),
@@ -63,7 +69,11 @@ fn statements_and_functions_of_extensions_that_are_not_installed() {
 fn a_typo_is_answered_with_the_nearest_command() {
     let scene = Scene::new(&["good"]);
     for (typo, meant) in [("blbo", "blob"), ("scn", "scm"), ("goood", "good"), ("sqll", "sql")] {
-        scene.run([typo]).refused("KDK-0417", 2, &[&format!("there is no command `{typo}`"), &format!("help: kodiak {meant}")]);
+        scene.run([typo]).refused(
+            "KDK-0417",
+            2,
+            &[&format!("there is no command `{typo}`"), &format!("help: kodiak {meant}")],
+        );
     }
     scene.run(["xyzzy-plugh"]).refused("KDK-0417", 2, &["kodiak ext search xyzzy-plugh"]);
     scene.survives();
@@ -103,9 +113,9 @@ fn an_extension_whose_dependency_is_disabled() {
     --- stderr
     error[KDK-0413]: `leans` 0.1.0 needs `good` ^0.1, but `good` is disabled
       --> -c:1:1
-        |
-      1 | SELECT leans_sql(1, 2)
-        | ^
+       |
+     1 | SELECT leans_sql(1, 2)
+       | ^
     help: kodiak ext enable good
     ");
     scene.survives();
@@ -129,10 +139,13 @@ fn an_extension_whose_dependency_is_missing_or_damaged() {
     scene.sql("SELECT leans_sql(1, 2)").refused("KDK-0413", 3, &words);
     scene.survives();
     edit_set(&scene, |text| {
-        let (start, end) = (text.find("[[extension]]\nname = \"good\"").unwrap(), text.find("[[extension]]\nname = \"leans\"").unwrap());
+        let (start, end) = (
+            text.find("[[extension]]\nname = \"good\"").unwrap(),
+            text.find("[[extension]]\nname = \"leans\"").unwrap(),
+        );
         format!("{}{}", &text[..start], &text[end..])
     });
-    let words = ["`leans` 0.1.0 needs `good` ^0.1, which is not installed", "help: kodiak ext install good"];
+    let words = ["`leans` 0.1.0 needs `good` ^0.1, but `good` is not installed", "help: kodiak ext install good"];
     scene.sql("SELECT leans_sql(1, 2)").refused("KDK-0413", 3, &words);
     scene.survives();
 }

@@ -34,7 +34,9 @@ impl Scene {
     /// Installs `plugins` into the user's default set.
     fn new(plugins: &[&str]) -> Self {
         let scene = Self { sandbox: crate::sandbox() };
-        scene.sandbox.sql(DB, "CREATE TABLE people (id BIGINT PRIMARY KEY, name TEXT); INSERT INTO people VALUES (1, 'Ada')");
+        scene
+            .sandbox
+            .sql(DB, "CREATE TABLE people (id BIGINT PRIMARY KEY, name TEXT); INSERT INTO people VALUES (1, 'Ada')");
         if !plugins.is_empty() {
             scene.install(&[], plugins);
         }

@@ -143,7 +143,10 @@ fn an_activation_that_fails_says_why_and_may_be_tried_again() {
     let mut talk = scene.talk();
     for _ in 0..2 {
         let message = talk.refused("SELECT fail_activate('x')", "KDK-0455");
-        assert!(message.contains("`fail-activate` could not be activated") && message.contains("no licence found"), "{message}");
+        assert!(
+            message.contains("`fail-activate` could not be activated") && message.contains("no licence found"),
+            "{message}"
+        );
     }
     talk.finish();
     scene.sql("SELECT fail_activate('x')").refused("KDK-0455", 3, &["no licence found"]);

@@ -25,9 +25,19 @@ fn changing_needs_more_than_reading() {
     talk.rows("CREATE TABLE t (a BIGINT)");
     assert_eq!(talk.rows("SELECT reads_only('SELECT * FROM people')"), json!([[1]]));
     for statement in [
-        "DELETE FROM people", "INSERT INTO t VALUES (1)", "UPDATE people SET name = NULL", "CREATE TABLE u (a INT)",
-        "DROP TABLE people", "TRUNCATE t", "ALTER TABLE people ADD COLUMN x INT", "CREATE SCHEMA s", "BEGIN", "COMMIT",
-        "COPY people TO ''stolen.csv''", "EXPLAIN ANALYZE DELETE FROM people", "/* SELECT */ DELETE FROM people",
+        "DELETE FROM people",
+        "INSERT INTO t VALUES (1)",
+        "UPDATE people SET name = NULL",
+        "CREATE TABLE u (a INT)",
+        "DROP TABLE people",
+        "TRUNCATE t",
+        "ALTER TABLE people ADD COLUMN x INT",
+        "CREATE SCHEMA s",
+        "BEGIN",
+        "COMMIT",
+        "COPY people TO ''stolen.csv''",
+        "EXPLAIN ANALYZE DELETE FROM people",
+        "/* SELECT */ DELETE FROM people",
     ] {
         let message = talk.refused(&format!("SELECT reads_only('{statement}')"), "KDK-0481");
         assert_eq!(message, "`reads-only` has no permission to change anything by SQL", "{statement}");

@@ -186,7 +186,8 @@ fn the_log_is_for_who_asks_for_it() {
     let scene = Scene::new(&["services"]);
     let silent = scene.sql("SERVE LOG 'something odd'");
     assert_eq!((silent.code, silent.stderr.as_str()), (Some(0), ""));
-    let run = scene.sandbox.kodiak(["--db", DB, "sql", "-c", "SERVE LOG 'something odd'"]).env("KODIAK_LOG", "warn").run();
+    let run =
+        scene.sandbox.kodiak(["--db", DB, "sql", "-c", "SERVE LOG 'something odd'"]).env("KODIAK_LOG", "warn").run();
     assert!(run.stderr.contains("WARN") && run.stderr.contains("something odd"), "{run}");
     assert!(run.stderr.contains("services"), "{run}");
 }

@@ -39,7 +39,11 @@ fn a_dry_run_leaves_store_and_database_alone() {
     let before = std::fs::read_dir(scene.sandbox.kodiak_home()).unwrap().count();
     for options in [&["--dry-run"][..], &["--dry-run", "--yes", "--allow-unsigned"]] {
         let run = scene.run(
-            ["--db", "new.kdb", "ext", "install"].iter().chain(options).map(|text| (*text).to_owned()).chain([library("good").display().to_string()]),
+            ["--db", "new.kdb", "ext", "install"]
+                .iter()
+                .chain(options)
+                .map(|text| (*text).to_owned())
+                .chain([library("good").display().to_string()]),
         );
         assert_eq!(run.code, Some(0), "{run}");
         let stdout = run.stdout();
@@ -112,7 +116,10 @@ fn a_project_keeps_a_lock_and_sync_makes_another_copy_equal_to_it() {
     let installed = within("p", &["ext", "install", &good, &leans, "--yes"]);
     assert_eq!(installed.code, Some(0), "{installed}");
     let lock = std::fs::read_to_string(scene.sandbox.path("p/kodiak.lock")).unwrap();
-    assert!(lock.contains("name = \"good\"") && lock.contains("name = \"leans\"") && lock.contains("sha256 = "), "{lock}");
+    assert!(
+        lock.contains("name = \"good\"") && lock.contains("name = \"leans\"") && lock.contains("sha256 = "),
+        "{lock}"
+    );
     assert!(scene.list().is_empty(), "a project's set is its database's");
 
     // A colleague: the project's files, but neither database nor store.

@@ -21,15 +21,15 @@ fn sixteen_installs_of_one_plugin_at_once_leave_one_good_copy() {
 
 #[test]
 fn sixteen_installs_of_different_plugins_at_once_lose_none() {
-    const PLUGINS: [&str; 8] = [
-        "good", "keeper", "services", "bad_data", "oversteps", "panic_drop", "reads_only", "registers_less",
-    ];
+    const PLUGINS: [&str; 8] =
+        ["good", "keeper", "services", "bad_data", "oversteps", "panic_drop", "reads_only", "registers_less"];
     // Into the default set and into the set of a database, eight each.
     let scene = Scene::new(&[]);
     thread::scope(|scope| {
         let targets: [&[&str]; 2] = [&[], &["--db", DB]];
         let pairs = targets.into_iter().flat_map(|target| PLUGINS.map(|plugin| (target, plugin)));
-        let install = |(target, plugin): (&'static [&str], &'static str)| scope.spawn(|| scene.install(target, &[plugin]));
+        let install =
+            |(target, plugin): (&'static [&str], &'static str)| scope.spawn(|| scene.install(target, &[plugin]));
         let installs: Vec<_> = pairs.map(install).collect();
         installs.into_iter().for_each(|install| install.join().unwrap());
     });
@@ -105,7 +105,11 @@ fn a_package_without_its_library_is_refused() {
     fs::remove_file(scene.packages()[0].join("plugin.so")).unwrap();
     let state = scene.state("good").unwrap();
     assert!(state == "modified" || state == "dormant", "{state}");
-    scene.run(["--db", DB, "good", "World"]).refused(if state == "modified" { "KDK-0416" } else { "KDK-0415" }, 3, &["good"]);
+    scene.run(["--db", DB, "good", "World"]).refused(
+        if state == "modified" { "KDK-0416" } else { "KDK-0415" },
+        3,
+        &["good"],
+    );
     scene.survives();
     repair(&scene);
 }

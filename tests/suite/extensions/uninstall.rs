@@ -43,14 +43,21 @@ fn what_owns_objects_stays_and_names_them() {
     let scene = kept();
     let run = uninstall(&scene, &["keeper"]);
     let words = [
-        "cannot uninstall `keeper`: 4 objects depend on it", "note `one`", "note `two`", "table `keeper.notes`",
-        "`main.elsewhere`", "help: kodiak ext uninstall keeper --cascade", "--keep-data",
+        "cannot uninstall `keeper`: 4 objects depend on it",
+        "note `one`",
+        "note `two`",
+        "table `keeper.notes`",
+        "table `elsewhere`",
+        "help: kodiak ext uninstall keeper --cascade",
+        "--keep-data",
     ];
     run.refused("KDK-0440", 1, &words);
     assert_eq!(scene.rows("SELECT keeper_count() AS n"), "n\n2\n");
     let plan = uninstall(&scene, &["keeper", "--cascade", "--dry-run"]);
     assert_eq!(plan.code, Some(0), "{plan}");
-    for word in ["would uninstall keeper 0.1.0", "drop note `one`", "drop table `keeper.notes`", "drop table `main.elsewhere`"] {
+    for word in
+        ["would uninstall keeper 0.1.0", "drop note `one`", "drop table `keeper.notes`", "drop table `elsewhere`"]
+    {
         assert!(plan.stdout().contains(word), "{plan}");
     }
     let plan = uninstall(&scene, &["keeper", "--cascade", "--dry-run", "--format", "json"]);
@@ -117,7 +124,11 @@ fn kept_data_does_not_stand_in_the_way_of_a_new_install() {
 fn keeping_and_purging_exclude_each_other() {
     let scene = kept();
     uninstall(&scene, &["keeper", "--keep-data", "--purge"]).refused("KDK-0002", 2, &["--purge"]);
-    uninstall(&scene, &["nobody"]).refused("KDK-0412", 1, &["the extension `nobody` is not installed", "kodiak ext list"]);
+    uninstall(&scene, &["nobody"]).refused(
+        "KDK-0412",
+        1,
+        &["the extension `nobody` is not installed", "kodiak ext list"],
+    );
     assert_eq!(scene.listed(&["--db", DB]).len(), 1);
 }
 
