@@ -2,11 +2,7 @@
 //! written to. It decides nothing itself: `extensions` does.
 
 use super::Database;
-<<<<<<< HEAD
 use super::functions::{PluginScalar, PluginTable, ended};
-=======
-use super::functions::{PluginScalar, PluginTable};
->>>>>>> sql
 use super::listing::Listing;
 use super::services::{PluginSession, from_arrow, parameters};
 use crate::catalog::SYSTEM;
