@@ -246,6 +246,7 @@ impl Error {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::NotInIndex { name } => Some(format!("kodiak ext search {name}")),
+            Self::NoRelease { .. } => Some("kodiak ext list --available".to_owned()),
             Self::NoSolution { help, .. } => help.clone(),
             Self::Cycle { names } => {
                 Some(format!("one of them must not need the others: tell the authors of {}", and_list(names)))

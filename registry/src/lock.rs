@@ -14,10 +14,10 @@ use std::path::Path;
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 
-use crate::claims;
+use crate::claims::{self, ClaimKind};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::manifest::{Manifest, Permissions};
+use crate::manifest::{Contributions, Manifest, Permissions};
 use crate::store::{Installed, Origin, sync_directory};
 use crate::text;
 
@@ -53,6 +53,12 @@ pub struct Enabled {
     /// What its user agreed to.
     #[serde(default, skip_serializing_if = "Permissions::is_none")]
     pub granted: Permissions,
+    /// The folder in a database that holds its files, when its manifest names one.
+    #[serde(default, rename = "data-dir", skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<String>,
+    /// What it adds: known here even where its files are missing, so that it can be named.
+    #[serde(default, skip_serializing_if = "Contributions::is_empty")]
+    pub contributes: Contributions,
 }
 
 /// The file, as it is written.
@@ -80,7 +86,21 @@ impl Enabled {
             enabled: true,
             requires: manifest.dependencies.clone(),
             granted: manifest.permissions.clone(),
+            data_dir: manifest.extension.data_dir.clone(),
+            contributes: manifest.contributes.clone(),
         }
+    }
+}
+
+impl Enabled {
+    /// Every name that only one enabled extension can own.
+    pub fn claims(&self) -> impl Iterator<Item = (ClaimKind, &str)> {
+        self.contributes.claims(&self.name)
+    }
+
+    /// The folder inside a database that holds its files, relative to the database.
+    pub fn data_directory(&self) -> String {
+        self.data_dir.clone().unwrap_or_else(|| format!("extensions/{}", self.name))
     }
 }
 

@@ -6,6 +6,7 @@ mod abi_matrix;
 mod blob;
 mod cli;
 mod connection;
+mod extensions;
 mod front_end;
 mod scan;
 mod slt;

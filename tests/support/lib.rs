@@ -1,5 +1,6 @@
 //! What the tests of the whole program share: a sandbox to run it in. It refuses to touch the user's home or network.
 
+pub mod plugins;
 pub mod target;
 
 use std::ffi::{OsStr, OsString};
@@ -238,6 +239,11 @@ impl Session {
             Err(mpsc::RecvTimeoutError::Disconnected) => None,
             Err(mpsc::RecvTimeoutError::Timeout) => panic!("the program neither answers nor ends"),
         }
+    }
+
+    /// The next line of its stdout, if one comes within this time.
+    pub fn try_line(&self, patience: Duration) -> Option<String> {
+        self.lines.recv_timeout(patience).ok()
     }
 
     /// Sends it the signal that Ctrl-C sends.

@@ -202,7 +202,7 @@ mod tests {
     fn a_secret_is_not_shown_with_the_statement_behind_it() {
         let mut statements = read(&[b"CREATE SECRET s (VALUE\n'top'); a;\nb"]);
         let (_, a, b) = (statements.next().unwrap(), statements.next().unwrap(), statements.next().unwrap());
-        assert_eq!(place(&a.unwrap(), 1, 2, " a"), (2, 10, String::new()));
+        assert_eq!(place(&a.unwrap(), 1, 2, " a"), (2, 9, String::new()));
         assert_eq!(place(&b.unwrap(), 2, 1, "b"), (3, 1, "b".into()));
     }
 

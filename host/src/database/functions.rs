@@ -84,8 +84,14 @@ impl ScalarFunction for PluginScalar {
 
     fn call(&self, caller: &Caller, args: &[Argument], rows: usize) -> Result<ArrayRef> {
         let types: Vec<DataType> = args.iter().map(|argument| argument.array().data_type().clone()).collect();
-        self.bind(caller, &types)?.invoke(args, rows)
+        self.bind(caller, &types)?.invoke(args, rows).map_err(|error| ended(caller, error))
     }
+}
+
+/// A plugin that stops because its call should end says that it was cancelled; the statement knows whether it was that or
+/// its deadline.
+pub(super) fn ended(caller: &Caller, error: Error) -> Error {
+    if error.is(codes::CANCELLED) { caller.token().check().err().unwrap_or(error) } else { error }
 }
 
 /// How far the given types are from an overload's; none when they do not fit. Equal types cost nothing, a value-keeping

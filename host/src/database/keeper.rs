@@ -7,6 +7,7 @@ use crate::catalog::{Catalog, Relation};
 use crate::error::{Error, Result, codes};
 use crate::extensions::manage::{Fate, Keeper};
 use crate::extensions::parse_set;
+use crate::extensions::{DATA_VERSIONS, KEPT};
 use kodiak_registry::lock::EnabledSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -120,15 +121,37 @@ fn release(database: &Database, connection: &Connection, extension: &str, fate: 
                 }
             }
         }
-        for (key, _) in snapshot.scan(&[OBJECTS, extension.as_bytes(), b"\0"].concat()) {
+        let version = state_key(DATA_VERSIONS, extension.as_bytes());
+        if fate == Fate::Kept {
+            // What it registered stays listed, dormant, and the mark brings its tables back to it one day.
+            let Some(found) = snapshot.get(&version).filter(|found| !found.starts_with(KEPT)) else { return Ok(()) };
+            return transaction.put(&version, &[KEPT, &found].concat());
+        }
+        let state =
+            [&[OBJECTS, extension.as_bytes(), b"\0"].concat()[..], &state_key(extension, b"")].map(<[u8]>::to_vec);
+        for (key, _) in state.iter().flat_map(|prefix| snapshot.scan(prefix)) {
             transaction.remove(&key)?;
         }
-        if fate == Fate::Dropped {
-            for (key, _) in snapshot.scan(&state_key(extension, b"")) {
-                transaction.remove(&key)?;
-            }
-            transaction.remove(&state_key(crate::extensions::DATA_VERSIONS, extension.as_bytes()))?;
-        }
+        transaction.remove(&version)?;
         Ok(())
     })
+}
+
+/// Gives plain tables that an extension left behind back to it.
+pub(super) fn adopt(transaction: &crate::storage::Transaction, catalog: &Catalog, extension: &str) -> Result<()> {
+    for relation in catalog.relations(extension)?.iter().filter(|relation| relation.owner().is_none()) {
+        let mut adopted = Relation::clone(relation);
+        match &mut adopted {
+            Relation::Table(table) => table.owner = Some(extension.to_owned()),
+            Relation::View(view) => view.owner = Some(extension.to_owned()),
+        }
+        crate::catalog::put_relation(transaction, &adopted)?;
+    }
+    match catalog.schema(extension)? {
+        Some(schema) if schema.owner.is_none() => crate::catalog::put_schema(
+            transaction,
+            &crate::catalog::Schema { owner: Some(extension.to_owned()), ..schema },
+        ),
+        _ => Ok(()),
+    }
 }

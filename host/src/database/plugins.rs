@@ -2,7 +2,7 @@
 //! written to. It decides nothing itself: `extensions` does.
 
 use super::Database;
-use super::functions::{PluginScalar, PluginTable};
+use super::functions::{PluginScalar, PluginTable, ended};
 use super::listing::Listing;
 use super::services::{PluginSession, from_arrow, parameters};
 use crate::catalog::SYSTEM;
@@ -78,7 +78,12 @@ impl Plugins {
         };
         let may_use = |owner: &str| access.extensions.iter().any(|name| name == owner);
         if let Some((claim, owner)) = view.statement_owner(&words) {
-            return if may_use(owner) { Ok(()) } else { Err(undeclared(format!("the statement `{claim}`"), owner)) };
+            // What a statement of another extension does is not known here, so it counts as writing.
+            return match (may_use(owner), access.write) {
+                (false, _) => Err(undeclared(format!("the statement `{claim}`"), owner)),
+                (true, false) => Err(may_not_write(access)),
+                (true, true) => Ok(()),
+            };
         }
         let uses = crate::sql::uses(sql)?;
         let mut owners = uses.functions.iter().filter_map(|name| Some((name, view.function_owner(name)?)));
@@ -86,10 +91,7 @@ impl Plugins {
             return Err(undeclared(format!("the function `{name}`"), owner));
         }
         if uses.writes && !access.write {
-            let text = format!("`{}` has no permission to change anything by SQL", access.extension);
-            return Err(
-                Error::new(codes::PERMISSION, text).help("its manifest would have to ask for `sql = \"write\"`")
-            );
+            return Err(may_not_write(access));
         }
         let Some(allowed) = &access.schemas else { return Ok(()) };
         // Reading the host's own lists is everybody's.
@@ -111,14 +113,14 @@ impl claim::Extensions for Plugins {
         if words.first().is_none_or(|first| HOST_WORDS.contains(&first.as_str())) {
             return Ok(None);
         }
+        // What the host understands nobody can claim, so it works whatever state the extensions are in.
+        if is_host_statement(&words.join(" ")) {
+            return Ok(None);
+        }
         let view = self.view()?;
         if let Some((grant, claim)) = self.extensions()?.statement(&view, &words)? {
             let (plugins, text) = (self.clone(), statement.to_owned());
             return Ok(Some(Box::new(ClaimedStatement { plugins, grant, claim, text })));
-        }
-        // What the host understands is never somebody's that is missing.
-        if is_host_statement(&words[..words.len().min(2)].join(" ")) {
-            return Ok(None);
         }
         match self.extensions()?.missing_statement(&view, &words) {
             Some(error) => Err(error),
@@ -162,6 +164,11 @@ impl claim::Extensions for Plugins {
     }
 }
 
+fn may_not_write(access: &Access) -> Error {
+    let text = format!("`{}` has no permission to change anything by SQL", access.extension);
+    Error::new(codes::PERMISSION, text).help("its manifest would have to ask for `sql = \"write\"`")
+}
+
 struct ClaimedStatement {
     plugins: Plugins,
     grant: Grant,
@@ -175,13 +182,15 @@ impl Claimed for ClaimedStatement {
     }
 
     fn run(self: Box<Self>, caller: &Caller, params: &[Value]) -> Result<Outcome> {
+        let statement = caller;
         let caller = self.plugins.caller(caller, self.grant.name());
         let instance = self.plugins.instance(&self.grant, &caller)?;
         let start = split::skip_blank(&self.text);
         let text = self.text[start..].trim_end();
         let tokens = tokens(text)?.into_iter().map(token_of).collect();
         let parameters = parameters(params)?;
-        let outcome = instance.statement(&caller, &self.claim, text, tokens, &parameters)?;
+        let outcome = instance.statement(&caller, &self.claim, text, tokens, &parameters);
+        let outcome = outcome.map_err(|error| ended(statement, error))?;
         let tag = self.claim.clone();
         Ok(match outcome.rows {
             Some(reader) => {

@@ -5,7 +5,7 @@ use super::{Connection, Database};
 use crate::error::{Error, Result, codes};
 use crate::extensions::outward;
 use crate::extensions::session::{Access, BatchReader, Session, TransactionStep};
-use crate::sql::{Caller, Value};
+use crate::sql::{Caller, Value, split};
 use crate::storage::Savepoint;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchIterator, RecordBatchOptions};
 use arrow::compute::cast;
@@ -47,6 +47,10 @@ impl PluginSession {
     }
 
     fn check(&self, sql: &str, access: &Access) -> Result<()> {
+        // What follows a statement that is allowed must not run unseen.
+        if split::statements(sql).count() > 1 {
+            return Err(Error::new(codes::SYNTAX, "an extension runs one statement at a time"));
+        }
         self.database.plugins.check_access(sql, &self.connection.0.settings().schema, access)
     }
 
@@ -91,9 +95,9 @@ impl Session for PluginSession {
 
     fn call_function(&self, name: &str, arguments: RecordBatch, access: &Access) -> Result<ArrayRef> {
         let columns: Vec<String> = arguments.schema_ref().fields().iter().map(|f| quote(f.name())).collect();
-        let sql = format!("SELECT {}({}) AS result FROM arguments", quote(name), columns.join(", "));
-        self.check(&sql, &Access { schemas: None, ..access.clone() })?;
-        let batches = self.connection.0.query_over(&sql, "arguments", arguments)?.collect_batches()?;
+        let call = format!("{}({})", quote(name), columns.join(", "));
+        self.check(&format!("SELECT {call}"), access)?;
+        let batches = self.connection.0.evaluate(&call, arguments)?.collect_batches()?;
         let columns: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(0).as_ref()).collect();
         arrow::compute::concat(&columns).map_err(from_arrow)
     }
@@ -149,6 +153,14 @@ impl Session for PluginSession {
         })
     }
 
+    fn adopt(&self, extension: &str) -> Result<()> {
+        let cache = Arc::clone(&self.database.engine.cache);
+        self.connection.0.with_transaction(|transaction| {
+            let catalog = crate::catalog::Catalog::new(transaction.snapshot(), cache);
+            super::keeper::adopt(transaction, &catalog, extension)
+        })
+    }
+
     fn directory(&self) -> Option<PathBuf> {
         self.database.store().path().map(std::path::Path::to_path_buf)
     }
@@ -158,9 +170,10 @@ impl Session for PluginSession {
     }
 
     fn is_cancelled(&self) -> bool {
+        // A deadline ends a statement as a cancellation does, so a plugin need not know which it was.
         match &self.caller {
-            Some(caller) => caller.token().is_cancelled(),
-            None => self.connection.0.token().is_cancelled(),
+            Some(caller) => caller.token().check().is_err(),
+            None => self.connection.0.token().check().is_err(),
         }
     }
 

@@ -4,22 +4,25 @@
 //! What cannot be checked: a pointer that is not null but wrong. In-process plugins are trusted with memory.
 #![allow(unsafe_code)]
 
+use super::MALFORMED;
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, make_array};
 use arrow::datatypes::{DataType, Schema, SchemaRef, UnionMode};
-use arrow::ffi::FFI_ArrowArray;
+use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow::ffi_stream::FFI_ArrowArrayStream;
 use kodiak_plugin_api::Error as PluginError;
-use kodiak_plugin_api::abi::{AbiArray, AbiArraySchema, AbiStream, RStr};
-use kodiak_plugin_api::arrow::import_schema;
+use kodiak_plugin_api::abi::{AbiArray, AbiArraySchema, AbiSchema, AbiStream, RStr};
+use kodiak_plugin_api::arrow::{import_field, import_schema};
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Types nest this deep at most: a schema from outside may not exhaust the stack.
 const DEPTH_MAX: usize = 32;
+/// More children or buffers than this are taken for a number that makes no sense, such as a negative one.
+const COUNT_MAX: usize = 1 << 20;
 
 fn malformed(problem: impl Into<String>) -> PluginError {
-    PluginError::new("KDK-0472", format!("malformed data: {}", problem.into()))
+    PluginError::new("KDK-0472", format!("{MALFORMED}{}", problem.into()))
 }
 
 /// Text from outside.
@@ -35,8 +38,18 @@ pub(crate) fn import_array(array: AbiArray, data_type: &DataType, rows: usize) -
 
 /// A struct array with its schema, checked.
 pub(crate) fn import_batch(batch: AbiArraySchema) -> Result<RecordBatch, PluginError> {
-    let schema = Arc::new(checked_schema(|| import_schema(&batch.schema))?);
+    let schema = Arc::new(import_columns(&batch.schema)?);
     import_struct(batch.array.inner, &schema)
+}
+
+/// Columns, checked.
+pub(crate) fn import_columns(schema: &AbiSchema) -> Result<Schema, PluginError> {
+    read_schema(schema, import_schema)
+}
+
+/// The type of a field, checked.
+pub(crate) fn import_type(schema: &AbiSchema) -> Result<DataType, PluginError> {
+    read_schema(schema, import_field).map(|field| field.data_type().clone())
 }
 
 /// A stream whose batches are checked as they come.
@@ -46,30 +59,34 @@ pub(crate) fn import_stream(stream: AbiStream) -> Result<CheckedStream, PluginEr
         return Err(malformed("a stream that was released already"));
     }
     let get_schema = raw.get_schema.ok_or_else(|| malformed("a stream without `get_schema`"))?;
-    let mut schema = arrow::ffi::FFI_ArrowSchema::empty();
+    let mut schema = FFI_ArrowSchema::empty();
     // SAFETY: the stream is not released, and `schema` is a place to write to, as the interface asks.
     let code = unsafe { get_schema(&raw mut raw, &raw mut schema) };
     if code != 0 {
         return Err(last_error(&mut raw, code));
     }
-    let schema = Arc::new(checked_schema(|| import_schema(&schema.into()))?);
+    let schema = Arc::new(import_columns(&schema.into())?);
     Ok(CheckedStream { raw: Some(raw), schema })
 }
 
-/// Arrow's reading of a schema may panic on one that makes no sense.
-fn checked_schema(read: impl FnOnce() -> Result<Schema, PluginError>) -> Result<Schema, PluginError> {
-    let schema = catch_unwind(AssertUnwindSafe(read))
-        .map_err(|_| malformed("a schema that makes no sense"))?
-        .map_err(|error| malformed(error.text()))?;
-    schema.fields().iter().try_for_each(|field| check_depth(field.data_type(), 0))?;
-    Ok(schema)
+/// Arrow's reading of a schema recurses without a bound, and panics on one that makes no sense.
+fn read_schema<T>(schema: &AbiSchema, read: fn(&AbiSchema) -> Result<T, PluginError>) -> Result<T, PluginError> {
+    let checked = || {
+        check_schema(&schema.inner, 0)?;
+        read(schema).map_err(|error| malformed(error.text()))
+    };
+    catch_unwind(AssertUnwindSafe(checked)).unwrap_or_else(|_| Err(malformed("a schema that makes no sense")))
 }
 
-fn check_depth(data_type: &DataType, depth: usize) -> Result<(), PluginError> {
+fn check_schema(schema: &FFI_ArrowSchema, depth: usize) -> Result<(), PluginError> {
     if depth > DEPTH_MAX {
         return Err(malformed(format!("a type nested deeper than {DEPTH_MAX}")));
     }
-    children(data_type).into_iter().try_for_each(|child| check_depth(child, depth + 1))
+    let children = schema.children();
+    if children.size_hint().0 > COUNT_MAX {
+        return Err(malformed("a type with more children than can be"));
+    }
+    children.chain(schema.dictionary()).try_for_each(|child| check_schema(child, depth + 1))
 }
 
 /// Batches of a plugin's stream.
@@ -141,20 +158,24 @@ fn import_struct(array: FFI_ArrowArray, schema: &SchemaRef) -> Result<RecordBatc
         .map_err(|error| malformed(error.to_string()))
 }
 
+/// Arrow asserts, rather than reports, some of what it can see: a panic of its own means that the data makes no sense.
 fn import_ffi(array: FFI_ArrowArray, data_type: &DataType, rows: Option<usize>) -> Result<ArrayRef, PluginError> {
+    let checked = || import_checked(array, data_type, rows);
+    catch_unwind(AssertUnwindSafe(checked)).unwrap_or_else(|_| Err(malformed("an array that makes no sense")))
+}
+
+fn import_checked(array: FFI_ArrowArray, data_type: &DataType, rows: Option<usize>) -> Result<ArrayRef, PluginError> {
     if array.is_released() {
         return Err(malformed("an array that was released already"));
     }
-    check_struct(&array, data_type, 0)?;
-    let data = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the struct was just walked: counts, offsets and buffers fit the type.
-        unsafe { arrow::ffi::from_ffi_and_data_type(array, data_type.clone()) }
-    }))
-    .map_err(|_| malformed("an array that makes no sense"))?
-    .map_err(|error| malformed(error.to_string()))?;
-    if rows.is_some_and(|rows| rows != data.len()) {
-        return Err(malformed(format!("expected {} rows, found {}", rows.unwrap_or_default(), data.len())));
+    // Before any buffer is read: buffers of the wrong length are shorter than they claim to be.
+    if rows.is_some_and(|rows| rows != array.len()) {
+        return Err(malformed(format!("expected {} rows, found {}", rows.unwrap_or_default(), array.len())));
     }
+    check_struct(&array, data_type, 0)?;
+    // SAFETY: the struct was just walked: counts, offsets and buffers fit the type.
+    let data = unsafe { arrow::ffi::from_ffi_and_data_type(array, data_type.clone()) };
+    let data = data.map_err(|error| malformed(error.to_string()))?;
     validate(&data)?;
     Ok(make_array(data))
 }
@@ -239,6 +260,9 @@ fn check_struct(array: &FFI_ArrowArray, data_type: &DataType, depth: usize) -> R
         return Err(malformed(format!("{data_type} of {end} rows without a data buffer")));
     }
     check_offsets(array, data_type, rows, offset)?;
+    if views {
+        check_view_lengths(array)?;
+    }
     if let DataType::Dictionary(_, values) = data_type {
         let dictionary = array.dictionary().ok_or_else(|| malformed("a dictionary without values"))?;
         return check_struct(dictionary, values, depth + 1);
@@ -269,6 +293,9 @@ fn check_offsets(array: &FFI_ArrowArray, data_type: &DataType, rows: usize, offs
         return Ok(());
     }
     let buffer = array.buffer(1);
+    if !(if wide { buffer.cast::<i64>().is_aligned() } else { buffer.cast::<i32>().is_aligned() }) {
+        return Err(malformed("offsets that are not aligned"));
+    }
     let read = |i: usize| {
         // SAFETY: the buffer is not null, and the interface promises `rows + offset + 1` offsets.
         unsafe {
@@ -286,6 +313,31 @@ fn check_offsets(array: &FFI_ArrowArray, data_type: &DataType, rows: usize, offs
     let text = matches!(data_type, DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary);
     if text && last > 0 && array.buffer(2).is_null() {
         return Err(malformed(format!("{data_type} without a data buffer")));
+    }
+    Ok(())
+}
+
+/// The last buffer of views holds the lengths of the data buffers before it; arrow's import believes that it is there.
+fn check_view_lengths(array: &FFI_ArrowArray) -> Result<(), PluginError> {
+    let buffers = array.num_buffers();
+    if buffers > COUNT_MAX {
+        return Err(malformed("views with more buffers than can be"));
+    }
+    // A validity bitmap, the views, and these lengths are always there.
+    let data_buffers = buffers - 3;
+    if data_buffers == 0 {
+        return Ok(());
+    }
+    let lengths = array.buffer(buffers - 1).cast::<i64>();
+    if lengths.is_null() || !lengths.is_aligned() {
+        return Err(malformed("views without the lengths of their buffers"));
+    }
+    for i in 0..data_buffers {
+        // SAFETY: the buffer is neither null nor misaligned, and the interface promises a length for every data buffer.
+        let length = unsafe { lengths.add(i).read() };
+        if length < 0 {
+            return Err(malformed(format!("views over a buffer of {length} bytes")));
+        }
     }
     Ok(())
 }

@@ -52,14 +52,15 @@ impl View {
         }
         let states = set.validate(|enabled| artifact(&store, enabled, artifacts.get(&enabled.name)));
         let (mut functions, mut statements) = (BTreeMap::new(), BTreeMap::new());
-        for (name, installed) in &artifacts {
-            for (kind, claim) in installed.manifest.claims() {
+        // From the set, not from the files: what is dormant must still be named.
+        for enabled in &set {
+            for (kind, claim) in enabled.claims() {
                 let owners = match kind {
                     ClaimKind::Function => &mut functions,
                     ClaimKind::Statement => &mut statements,
                     _ => continue,
                 };
-                owners.insert(claim.to_owned(), name.clone());
+                owners.insert(claim.to_owned(), enabled.name.clone());
             }
         }
         Ok(Self { set, states, artifacts, functions, statements })

@@ -2,7 +2,7 @@
 //! quarantines the extension for the rest of the process, data is checked, time and rows are accounted.
 
 use super::calls::{self, Call, CallGuard};
-use super::data::{CheckedStream, import_stream, import_text};
+use super::data::{CheckedStream, import_columns, import_stream, import_text};
 use super::load::Loaded;
 use super::scalar::{Argument, RawScalar};
 use super::session::{BatchReader, Session, Terminal};
@@ -15,10 +15,10 @@ use kodiak_plugin_api::abi::{
     AbiFilter, AbiPlugin, AbiResult, AbiScan, AbiStatement, AbiToken, PluginContext, RNone, RSlice, RSome, RStr,
     TableVt_Ref, kind,
 };
-use kodiak_plugin_api::arrow::{export_batch, export_schema, import_schema};
+use kodiak_plugin_api::arrow::{export_batch, export_schema};
 use kodiak_registry::Manifest;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 /// An activated plugin.
 pub struct Instance {
@@ -132,7 +132,7 @@ impl Instance {
                 }
                 kind::SCALAR => {
                     let types = |signature: &kodiak_plugin_api::abi::AbiSignature| {
-                        let schema = import_schema(&signature.arguments).map_err(|e| inward(&self.manifest, e))?;
+                        let schema = import_columns(&signature.arguments).map_err(|e| inward(&self.manifest, e))?;
                         Ok(schema.fields().iter().map(|field| field.data_type().clone()).collect())
                     };
                     let overloads = contribution.signatures.iter().map(types).collect::<Result<_>>()?;
@@ -203,12 +203,12 @@ impl Instance {
         let arguments: Vec<RStr<'_>> =
             std::iter::once(program.as_str()).chain(arguments.iter().map(String::as_str)).map(RStr::from_str).collect();
         let raw = (self.plugin.vt.command())(self.plugin.context, guard.id, RSlice::from_slice(&arguments));
-        let raw = self.outcome("the command", raw)?;
+        let raw = self.outcome(&program, raw)?;
         let text = |text: &kodiak_plugin_api::abi::RString| {
             import_text(text.as_rstr()).map(str::to_owned).map_err(|error| inward(&self.manifest, error))
         };
         let (out, errors) = (text(&raw.text)?, text(&raw.errors)?);
-        let rows = raw.rows.into_option().map(|stream| self.reader(stream, guard, "the command")).transpose()?;
+        let rows = raw.rows.into_option().map(|stream| self.reader(stream, guard, &program)).transpose()?;
         Ok(CommandOutcome { exit_code: raw.exit_code, text: out, errors, rows })
     }
 
@@ -257,7 +257,7 @@ impl Instance {
         let raw = (self.plugin.vt.scalar())(self.plugin.context, RStr::from_str(name), schema);
         let raw = self.outcome(name, raw)?;
         let function = RawScalar::new(raw).map_err(|error| inward(&self.manifest, error))?;
-        Ok(Scalar { function, guard, name: name.to_owned(), instance: self.clone() })
+        Ok(Scalar { function, guard, name: name.to_owned(), panicked: OnceLock::new(), instance: self.clone() })
     }
 
     /// Binds a table function to argument values, one row, for one statement of `caller`'s.
@@ -270,7 +270,7 @@ impl Instance {
         let raw = (self.plugin.vt.table())(self.plugin.context, guard.id, RStr::from_str(name), arguments);
         let raw = self.outcome(name, raw)?;
         let table = RawTable { context: raw.context, vt: raw.vt };
-        let schema = import_schema(&raw.schema).map_err(|error| inward(&self.manifest, error))?;
+        let schema = import_columns(&raw.schema).map_err(|error| inward(&self.manifest, error))?;
         Ok(Table { table, guard, schema: Arc::new(schema), name: name.to_owned(), instance: self.clone() })
     }
 
@@ -355,6 +355,8 @@ pub struct Scalar {
     function: RawScalar,
     guard: CallGuard,
     name: String,
+    /// The planner tries constant calls and drops their errors: the statement is told of the panic when it runs.
+    panicked: OnceLock<Error>,
     instance: Arc<Instance>,
 }
 
@@ -374,11 +376,18 @@ impl Scalar {
     /// # Errors
     /// The function's own; PANICKED, QUARANTINED, BAD_DATA.
     pub fn invoke(&self, arguments: &[Argument], rows: usize) -> Result<ArrayRef> {
+        if let Some(error) = self.panicked.get() {
+            return Err(error.clone());
+        }
         refuse_quarantined(self.instance.manifest.name())?;
         let _timer = self.instance.accounts.timer();
         let result = self.function.invoke(self.guard.id, arguments, rows);
         self.instance.accounts.rows(rows);
-        result.map_err(|error| failed(&self.instance.manifest, &self.name, error))
+        result.map_err(|error| {
+            let panicked = error.panicked();
+            let error = failed(&self.instance.manifest, &self.name, error);
+            if panicked { self.panicked.get_or_init(|| error).clone() } else { error }
+        })
     }
 }
 

@@ -207,6 +207,8 @@ impl Extensions {
     }
 }
 
+/// Stands before the version of data whose extension was uninstalled and whose tables were kept.
+pub(crate) const KEPT: &[u8] = b"kept:";
 /// The host's own small state about extensions: no extension can have this name.
 pub(crate) const DATA_VERSIONS: &str = "kodiak:data-versions";
 
@@ -216,12 +218,17 @@ fn bring_up_to_date(instance: &Instance, caller: &Caller) -> Result<()> {
     if found.as_deref() == Some(version.as_bytes()) {
         return Ok(());
     }
-    let from = found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    // A mark in front says that the extension was uninstalled and its tables kept.
+    let kept = found.as_ref().is_some_and(|bytes| bytes.starts_with(KEPT));
+    let from = found.as_ref().map(|bytes| bytes.strip_prefix(KEPT).unwrap_or(bytes));
+    let from = from.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let session = &caller.session;
     // All of a migration stays or none: a session without a transaction gets one.
     session.transaction(TransactionStep::Savepoint, DATA_VERSIONS)?;
-    let migrated = instance
-        .migrate(caller, from.as_deref())
+    let adopted = if kept { session.adopt(name) } else { Ok(()) };
+    let current = from.as_deref() == Some(version.as_str());
+    let migrated = adopted
+        .and_then(|()| if current { Ok(()) } else { instance.migrate(caller, from.as_deref()) })
         .and_then(|()| session.kv_set(DATA_VERSIONS, name.as_bytes(), Some(version.as_bytes())));
     match migrated.and_then(|()| session.transaction(TransactionStep::Release, DATA_VERSIONS)) {
         Ok(()) => Ok(()),
@@ -274,13 +281,18 @@ pub(crate) fn outward(error: Error) -> PluginError {
     }
 }
 
+/// What every complaint of `data` begins with.
+const MALFORMED: &str = "malformed data: ";
+
 /// A plugin's error as the user gets it; one without a code of its own is named by its extension.
 pub(crate) fn inward(manifest: &Manifest, error: PluginError) -> Error {
     let mut inner = if error.code().is_empty() {
         Error::new(codes::EXTENSION_ERROR, format!("`{}`: {}", manifest.name(), error.text()))
     } else if error.code() == codes::BAD_DATA.code {
         let (name, version) = (manifest.name(), manifest.version());
-        Error::new(codes::BAD_DATA, format!("`{name}` {version} returned {}", error.text()))
+        // The plugin's own side of the boundary checks what its author returns, and says only what is wrong with it.
+        let problem = error.text().strip_prefix(MALFORMED).unwrap_or(error.text());
+        Error::new(codes::BAD_DATA, format!("`{name}` {version} returned {MALFORMED}{problem}"))
     } else {
         Error::foreign(error.code(), error.text())
     };

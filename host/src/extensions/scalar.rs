@@ -2,7 +2,7 @@
 //! host's own memory out, so that nothing is copied and hardly anything allocated.
 #![allow(unsafe_code)]
 
-use super::data::import_array;
+use super::data::{import_array, import_type};
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, make_array};
 use arrow::buffer::{BooleanBuffer, MutableBuffer, NullBuffer};
 use arrow::datatypes::DataType;
@@ -11,7 +11,7 @@ use kodiak_plugin_api::abi::{
     AbiArray, AbiBuffer, AbiColumn, AbiOutput, AbiResult, AbiScalar, PluginContext, RSlice, ScalarVt_Ref, physical,
     scalar_mode,
 };
-use kodiak_plugin_api::arrow::{export_array, import_field};
+use kodiak_plugin_api::arrow::export_array;
 
 /// An argument: one value a row, or one for all.
 #[derive(Clone, Debug)]
@@ -42,8 +42,10 @@ pub(crate) struct RawScalar {
 
 impl RawScalar {
     pub(crate) fn new(raw: AbiScalar) -> Result<Self, PluginError> {
-        let result = import_field(&raw.result)?.data_type().clone();
-        Ok(Self { context: raw.context, vt: raw.vt, mode: raw.mode, result })
+        // Made first, so that what the plugin bound is released even when its result cannot be understood.
+        let mut bound = Self { context: raw.context, vt: raw.vt, mode: raw.mode, result: DataType::Null };
+        bound.result = import_type(&raw.result)?;
+        Ok(bound)
     }
 
     /// Calls it on behalf of call `id`.

@@ -59,6 +59,12 @@ pub trait Session: Send + Sync {
     /// When the database cannot be written.
     fn own_object(&self, extension: &str, kind: &str, name: &str, owned: bool) -> Result<()>;
 
+    /// Gives plain tables that an extension left behind in its schema back to it.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    fn adopt(&self, extension: &str) -> Result<()>;
+
     /// The database's folder; none in memory.
     fn directory(&self) -> Option<PathBuf>;
 

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, SetExpr, Statemen
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::dialect::Kodiak;
-use super::names::split_name;
+use super::names::{function_name, split_name};
 use super::parse;
 use crate::error::{Error, Result, codes};
 
@@ -158,7 +158,7 @@ impl Visitor for Collector {
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         match factor {
             TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
-                self.uses.functions.insert(name.to_string().to_lowercase());
+                self.uses.functions.insert(function_name(name));
             }
             _ => {}
         }
@@ -167,7 +167,7 @@ impl Visitor for Collector {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         if let Expr::Function(function) = expr {
-            self.uses.functions.insert(function.name.to_string().to_lowercase());
+            self.uses.functions.insert(function_name(&function.name));
         }
         ControlFlow::Continue(())
     }
@@ -201,8 +201,8 @@ mod tests {
 
     #[test]
     fn a_statement_tells_what_it_uses() {
-        let read = uses("WITH c AS (SELECT upper(x) FROM s.t) SELECT * FROM c, f(1), u").expect("uses");
-        assert_eq!(read.functions.iter().map(String::as_str).collect::<Vec<_>>(), ["f", "upper"]);
+        let read = uses("WITH c AS (SELECT UPPER(\"g\"(x)) FROM s.t) SELECT * FROM c, f(1), u").expect("uses");
+        assert_eq!(read.functions.iter().map(String::as_str).collect::<Vec<_>>(), ["f", "g", "upper"]);
         assert!(!read.writes);
         assert!(read.relations.contains(&(Some("s".into()), "t".into())));
         assert!(read.relations.contains(&(None, "u".into())) && !read.relations.contains(&(None, "c".into())));

@@ -28,6 +28,14 @@ pub(crate) fn split_name(name: &ObjectName) -> Result<(Option<String>, String)> 
     }
 }
 
+/// The name of a function, quoted or not, as functions are looked up.
+pub(crate) fn function_name(name: &ObjectName) -> String {
+    match name.0.as_slice() {
+        [part] => part.as_ident().map_or_else(|| name.to_string().to_lowercase(), fold_ident),
+        _ => name.to_string().to_lowercase(),
+    }
+}
+
 /// A name quoted where it has to be.
 pub(crate) fn quoted(name: &str) -> Ident {
     Ident::with_quote('"', name)

@@ -9,6 +9,7 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::SessionState;
 use datafusion::sql::sqlparser::ast::Statement;
 
+use super::bind::GIVEN;
 use super::claim::Claimed;
 use super::engine::Engine;
 use super::outcome::{Outcome, Rows};
@@ -148,12 +149,14 @@ impl Session {
         }
     }
 
-    /// Runs a query over one table that is only there for it.
-    pub(crate) fn query_over(self: &Arc<Self>, sql: &str, name: &str, rows: RecordBatch) -> Result<Rows> {
-        let statement = parse::statement(sql)?;
+    /// Evaluates an expression over columns that are only there for it.
+    pub(crate) fn evaluate(self: &Arc<Self>, expression: &str, columns: RecordBatch) -> Result<Rows> {
+        const NAME: &str = "arguments";
+        let statement = parse::statement(&format!("SELECT {expression} FROM \"{GIVEN}\".\"{GIVEN}\".\"{NAME}\""))?;
         let outcome = self.within(self.owner(), |scope| {
-            let table = MemTable::try_new(rows.schema(), vec![vec![rows]]).map_err(|error| fault::fold(&error))?;
-            lock(&scope.found).given.insert(name.to_owned(), Arc::new(table));
+            let table =
+                MemTable::try_new(columns.schema(), vec![vec![columns]]).map_err(|error| fault::fold(&error))?;
+            lock(&scope.found).given.insert(NAME.to_owned(), Arc::new(table));
             dispatch::run(scope, statement)
         })?;
         outcome.rows.ok_or_else(|| Error::new(codes::INTERNAL, "a query without rows"))

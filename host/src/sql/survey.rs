@@ -7,6 +7,7 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Select, TableFactor, Visit, Visitor};
 
 use super::functions::{TABLE_FUNCTIONS, built_in};
+use super::names::function_name;
 use super::scope::Scope;
 use super::session::lock;
 use super::{extension, unsupported};
@@ -26,7 +27,7 @@ struct Survey<'a> {
 
 impl Survey<'_> {
     fn scalar(&self, name: &ObjectName) -> Result<()> {
-        let name = name.to_string().to_lowercase();
+        let name = function_name(name);
         if built_in().has(&name) || lock(&self.scope.found).scalars.contains_key(&name) {
             return Ok(());
         }
@@ -38,7 +39,7 @@ impl Survey<'_> {
     }
 
     fn table(&self, name: &ObjectName) -> Result<()> {
-        let name = name.to_string().to_lowercase();
+        let name = function_name(name);
         if TABLE_FUNCTIONS.contains(&name.as_str()) || lock(&self.scope.found).tables.contains_key(&name) {
             return Ok(());
         }

@@ -17,6 +17,8 @@ mod plugin;
 
 pub use abi_stable::StableAbi;
 pub use abi_stable::library::{AbiHeaderRef, LibHeader, RootModuleResult};
+/// Makes a vtable's reference of a vtable, for those who write one by hand.
+pub use abi_stable::prefix_type::PrefixTypeTrait;
 pub use abi_stable::std_types::{RErr, RNone, ROk, ROption, RResult, RSlice, RSome, RStr, RString, RVec};
 
 pub use calls::{

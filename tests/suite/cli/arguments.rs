@@ -16,6 +16,7 @@ fn help_names_commands_options_and_examples() {
     Commands:
       sql          Run SQL statements
       db           Look after a database
+      ext          Install and look after extensions
       init         Make a project: a folder with `kodiak.toml` and a database
       quickstart   Walk through Kodiak on generated data
       completions  Print a completion script for a shell
@@ -40,6 +41,14 @@ fn help_names_commands_options_and_examples() {
     The database is the one of --db, else of the variable KODIAK_DB, else of the `kodiak.toml` in this
     folder or above, else it is in memory.
     Exit codes: 0 done, 1 failed, 2 usage, 3 a needed extension is missing or not usable.
+
+    Commands of extensions:
+      blob       Buckets and objects: put, get, list, copy, verify (not installed)
+      grizzly    Run, check and profile scripted routines (not installed)
+      models     Build, test and document SQL transformations (not installed)
+      scheduler  Run and inspect schedules (not installed)
+      scm        Versions of schema, code and data (not installed)
+      secrets    Keep, use and rotate secrets (not installed)
     ");
 }
 
@@ -129,7 +138,7 @@ fn a_mistyped_command_suggests_the_nearest() {
     exit 2
     --- stderr
     error[KDK-0417]: there is no command `xyzzy`
-    help: kodiak --help
+    help: kodiak --help, or look for an extension: kodiak ext search xyzzy
     ");
     assert_snapshot!(sandbox.run(["xyzzy", "--format"]), @"
     exit 2

@@ -31,7 +31,7 @@ pub struct SyncArgs {
 }
 
 pub(super) fn enable(context: &Context, names: &Names) -> Result<Exit> {
-    let target = Target::find(context, false)?;
+    let target = Target::existing(context)?;
     for name in &names.names {
         let changed = target.manager().enable(name)?;
         context.ui.note(&if changed { format!("enabled {name}") } else { format!("{name} is enabled already") });
@@ -41,7 +41,7 @@ pub(super) fn enable(context: &Context, names: &Names) -> Result<Exit> {
 }
 
 pub(super) fn disable(context: &Context, names: &Names) -> Result<Exit> {
-    let target = Target::find(context, false)?;
+    let target = Target::existing(context)?;
     for name in &names.names {
         let changed = target.manager().disable(name)?;
         context.ui.note(&if changed { format!("disabled {name}") } else { format!("{name} is disabled already") });

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::exit::{self, Exit};
 use super::project::Project;
 use crate::database::Database;
-use crate::error::Result;
+use crate::error::{Error, Result, codes};
 use crate::extensions::Home;
 use crate::extensions::manage::{DefaultKeeper, Keeper, Manager, Progress};
 use std::path::PathBuf;
@@ -84,6 +84,17 @@ impl Target {
 
     fn manager(&self) -> Manager<'_> {
         Manager::new(&self.home, self.keeper.as_ref())
+    }
+
+    /// The same for what only makes sense where something is: a missing database is not created.
+    fn existing(context: &Context) -> Result<Self> {
+        match context.database_path()? {
+            Some(path) if !path.exists() => {
+                let text = format!("there is no database `{}`", path.display());
+                Err(Error::new(codes::NOT_A_DATABASE, text))
+            }
+            _ => Self::find(context, false),
+        }
     }
 
     /// Writes the project's lock after a change.

@@ -28,18 +28,18 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit> {
-    let target = Target::find(context, args.dry_run)?;
+    let target = Target::existing(context)?;
     let manager = target.manager();
     let fate = match (args.keep_data, args.purge) {
         (true, _) => Some(Fate::Kept),
         (_, true) => Some(Fate::Dropped),
-        _ => None,
+        _ => args.cascade.then_some(Fate::Dropped),
     };
     let plan = manager.plan_uninstall(&args.names, args.cascade, fate)?;
     if args.dry_run {
         return show(context, &plan, "would uninstall", fate).map(|()| Exit::Done);
     }
-    manager.uninstall(&plan, fate.unwrap_or(Fate::Dropped))?;
+    manager.uninstall(&plan, fate)?;
     target.changed()?;
     if context.ui.is_structured() {
         show(context, &plan, "uninstalled", fate)?;

@@ -186,7 +186,16 @@ fn tables_align_numbers_mark_null_and_survive_hostile_text() {
         ("id", Arc::new(Int64Array::from(vec![Some(1), Some(1000), None]))),
         ("name", Arc::new(StringArray::from(vec![Some("日本"), Some("two\nlines\r\x1b[2J\n"), None]))),
     ]);
-    assert_snapshot!(table(PIPE, &[batch]), @"");
+    assert_snapshot!(table(PIPE, &[batch]), @r"
+    ┌──────┬──────────────────┐
+    │   id ┆ name             │
+    ╞══════╪══════════════════╡
+    │    1 ┆ 日本             │
+    │ 1000 ┆ two              │
+    │      ┆ lines\r\u{1b}[2J │
+    │ NULL ┆ NULL             │
+    └──────┴──────────────────┘
+    ");
 }
 
 #[test]
@@ -232,7 +241,18 @@ fn on_a_terminal_a_row_of_a_long_result_is_one_line() {
         batch_of(vec![("id", ids), ("text", Arc::new(StringArray::from(vec!["some words ".repeat(4); rows])))])
     };
     let screen = Screen { width: Some(30), rows_max: 40, colour: false };
-    assert_snapshot!(table(screen, &[texts(6)]), @"");
+    assert_snapshot!(table(screen, &[texts(6)]), @"
+    ┌────┬───────────────────────┐
+    │ id ┆ text                  │
+    ╞════╪═══════════════════════╡
+    │  0 ┆ some words some word… │
+    │  1 ┆ some words some word… │
+    │  2 ┆ some words some word… │
+    │  3 ┆ some words some word… │
+    │  4 ┆ some words some word… │
+    │  5 ┆ some words some word… │
+    └────┴───────────────────────┘
+    ");
     assert!(table(screen, &[texts(5)]).lines().count() > 9);
     assert_eq!(table(PIPE, &[texts(6)]).matches(&"some words ".repeat(4)).count(), 6);
 }

@@ -6,6 +6,7 @@ use std::fs;
 use super::super::exit;
 use super::super::ext::Notes;
 use super::{Tour, unexpected};
+use crate::database::Database;
 use crate::error::{Error, Result, codes};
 use crate::extensions::Home;
 use crate::extensions::manage::{DefaultKeeper, Keeper, Manager};
@@ -36,21 +37,21 @@ pub(super) fn run(tour: &mut Tour<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Runs what `blob` adds while it cannot be used, and shows the refusal.
+/// Runs what `blob` adds in a database where it cannot be used, and shows the refusal.
 fn gate(tour: &Tour<'_>, manager: &Manager<'_>) -> Result<()> {
     const STATEMENT: &str = "CREATE BUCKET IF NOT EXISTS raw";
-    let installed = manager.set()?.get("blob").is_some();
-    if installed {
-        tour.say("  `blob` is installed from an earlier walk; switched off, what it adds is refused:");
-        manager.disable("blob")?;
+    let set = manager.set()?;
+    // A database in memory with a set of its own, so that nobody else notices.
+    let other = Database::memory()?;
+    let refused = if set.get("blob").is_some() {
+        tour.say("  `blob` is installed from an earlier walk; where it is switched off, what it adds is refused:");
+        Manager::new(&Home::find()?, &other).disable("blob")?;
+        other.connect()?.execute(STATEMENT, &[])
     } else {
         tour.say("  without the extension `blob`, what it adds is refused:");
-    }
+        tour.connection.execute(STATEMENT, &[])
+    };
     tour.say(&format!("    {STATEMENT}"));
-    let refused = tour.connection.execute(STATEMENT, &[]);
-    if installed {
-        manager.enable("blob")?;
-    }
     match refused {
         Err(error) if exit::of(&error) == exit::Exit::Gated => {
             tour.say(&format!("    error[{}]: {error}", error.code()));

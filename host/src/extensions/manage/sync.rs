@@ -144,11 +144,16 @@ impl Manager<'_> {
             }),
         );
         let cargo = std::process::Command::new("cargo").arg("--version").output();
-        let cargo = cargo.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        let cargo = match cargo {
+            Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+            // A toolchain manager without a toolchain starts, and says why it cannot go on.
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("it fails").to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
         report(
             "cargo",
-            cargo.map_err(|error| {
-                Error::new(codes::BUILD_FAILED, format!("cargo cannot be started: {error}"))
+            cargo.map_err(|problem| {
+                Error::new(codes::BUILD_FAILED, format!("cargo cannot be run: {problem}"))
                     .help("only needed to install from source: https://rustup.rs")
             }),
         );

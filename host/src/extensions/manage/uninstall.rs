@@ -60,10 +60,11 @@ impl Manager<'_> {
     ///
     /// # Errors
     /// When objects cannot be dropped or the set cannot be written.
-    pub fn uninstall(&self, plan: &UninstallPlan, fate: Fate) -> Result<()> {
+    pub fn uninstall(&self, plan: &UninstallPlan, fate: Option<Fate>) -> Result<()> {
         for enabled in &plan.extensions {
-            self.keeper.release(&enabled.name, fate)?;
-            if fate == Fate::Dropped {
+            // Without a fate there are no objects to decide about, and files are only removed when that was asked for.
+            self.keeper.release(&enabled.name, fate.unwrap_or(Fate::Kept))?;
+            if fate == Some(Fate::Dropped) {
                 self.remove_files(enabled)?;
             }
         }
@@ -80,9 +81,7 @@ impl Manager<'_> {
     /// Files go after the rows that name them; until then a failure leaves both.
     fn remove_files(&self, enabled: &Enabled) -> Result<()> {
         let Some(database) = self.keeper.directory() else { return Ok(()) };
-        let installed = self.home.store()?.get(enabled.sha256).ok().flatten();
-        let default = || format!("extensions/{}", enabled.name);
-        let folder = database.join(installed.map_or_else(default, |one| one.manifest.data_directory()));
+        let folder = database.join(enabled.data_directory());
         match std::fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &folder, &error)),
             _ => Ok(()),
