@@ -180,8 +180,8 @@ fn plugins_load_where_the_abi_promises_it_and_nowhere_else() {
     released host, next_major plugin: version 2.0
     appended host, released plugin: loads 1.0
     appended host, appended plugin: loads 1.1
-    appended host, changed plugin: layout root.activate.vt.command.exit_code: expected type u64, found u32
-    appended host, reordered plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `constant`, found `rows`
+    appended host, changed plugin: layout root.activate.vt.command.exit_code: expected type u32, found u64
+    appended host, reordered plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `rows`, found `constant`
     appended host, next_major plugin: version 2.0
     changed host, released plugin: layout root.activate.vt.command.exit_code: expected type u64, found u32
     changed host, appended plugin: layout root.activate.vt.command.exit_code: expected type u64, found u32
