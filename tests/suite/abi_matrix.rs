@@ -76,10 +76,12 @@ fn write_variant(variant: &Variant, folder: &Path) {
     // Files are only written when they differ, so that cargo builds only what changed since the last run.
     let staging = tempfile::tempdir().expect("folder");
     let stage = staging.path();
-    copy_folder(&root.join("plugin-api/src"), &stage.join("api/src"));
-    fs::copy(root.join("plugin-api/Cargo.toml"), stage.join("api/Cargo.toml")).expect("copy");
+    // Cargo tells packages of one name apart by their path inside the workspace: every variant needs paths of its own.
+    let [api, plugin, runner] = ["api", "plugin", "runner"].map(|kind| format!("{kind}-{}", variant.name));
+    copy_folder(&root.join("plugin-api/src"), &stage.join(&api).join("src"));
+    fs::copy(root.join("plugin-api/Cargo.toml"), stage.join(&api).join("Cargo.toml")).expect("copy");
     for (file, old, new) in variant.changes {
-        let path = stage.join("api").join(file);
+        let path = stage.join(&api).join(file);
         let text = fs::read_to_string(&path).expect("source");
         assert!(text.contains(old), "{}: `{file}` no longer holds {old:?}", variant.name);
         fs::write(&path, text.replacen(old, new, 1)).expect("write");
@@ -91,30 +93,30 @@ fn write_variant(variant: &Variant, folder: &Path) {
             variant.name
         )
     };
-    for kind in ["plugin", "runner"] {
-        fs::create_dir_all(stage.join(kind)).expect("folder");
-        fs::copy(fixtures.join(format!("{kind}.rs")), stage.join(kind).join(format!("{kind}.rs"))).expect("copy");
+    for (kind, folder) in [("plugin", &plugin), ("runner", &runner)] {
+        fs::create_dir_all(stage.join(folder)).expect("folder");
+        fs::copy(fixtures.join(format!("{kind}.rs")), stage.join(folder).join(format!("{kind}.rs"))).expect("copy");
     }
-    fs::copy(fixtures.join("kodiak-plugin.toml"), stage.join("plugin/kodiak-plugin.toml")).expect("copy");
+    fs::copy(fixtures.join("kodiak-plugin.toml"), stage.join(&plugin).join("kodiak-plugin.toml")).expect("copy");
     let library = crate_of("plugin", "[lib]\npath = \"plugin.rs\"\ncrate-type = [\"cdylib\"]\n");
-    fs::write(stage.join("plugin/Cargo.toml"), library).expect("write");
+    fs::write(stage.join(&plugin).join("Cargo.toml"), library).expect("write");
     let program = format!("[[bin]]\nname = \"runner_{}\"\npath = \"runner.rs\"\n", variant.name);
     let program = format!("{}libloading.workspace = true\n", crate_of("runner", &program));
-    fs::write(stage.join("runner/Cargo.toml"), program).expect("write");
-    fs::write(stage.join("Cargo.toml"), workspace_manifest(&root)).expect("write");
+    fs::write(stage.join(&runner).join("Cargo.toml"), program).expect("write");
+    fs::write(stage.join("Cargo.toml"), workspace_manifest(&root, [&api, &plugin, &runner])).expect("write");
     fs::copy(root.join("Cargo.lock"), stage.join("Cargo.lock")).expect("copy");
     update(stage, folder);
 }
 
-fn workspace_manifest(root: &Path) -> String {
+fn workspace_manifest(root: &Path, members: [&String; 3]) -> String {
     let text = fs::read_to_string(root.join("Cargo.toml")).expect("manifest");
     let mut table: toml::Table = text.parse().expect("manifest");
     let workspace = table["workspace"].as_table_mut().expect("workspace");
-    workspace["members"] = toml::Value::from(vec!["api", "plugin", "runner"]);
+    workspace["members"] = toml::Value::from(members.map(String::as_str).to_vec());
     workspace.remove("default-members");
     let dependencies = workspace["dependencies"].as_table_mut().expect("dependencies");
     dependencies.retain(|_, value| value.get("path").is_none());
-    let api = toml::Table::from_iter([("path".to_owned(), toml::Value::from("api"))]);
+    let api = toml::Table::from_iter([("path".to_owned(), toml::Value::from(members[0].as_str()))]);
     dependencies.insert("kodiak-plugin-api".to_owned(), toml::Value::Table(api));
     table.to_string()
 }
@@ -178,8 +180,8 @@ fn plugins_load_where_the_abi_promises_it_and_nowhere_else() {
     released host, next_major plugin: version 2.0
     appended host, released plugin: loads 1.0
     appended host, appended plugin: loads 1.1
-    appended host, changed plugin: layout root.activate.vt.command.exit_code: expected type u64, found u32
-    appended host, reordered plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `constant`, found `rows`
+    appended host, changed plugin: layout root.activate.vt.command.exit_code: expected type u32, found u64
+    appended host, reordered plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `rows`, found `constant`
     appended host, next_major plugin: version 2.0
     changed host, released plugin: layout root.activate.vt.command.exit_code: expected type u64, found u32
     changed host, appended plugin: layout root.activate.vt.command.exit_code: expected type u64, found u32

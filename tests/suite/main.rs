@@ -8,6 +8,7 @@ mod cli;
 mod connection;
 mod extensions;
 mod front_end;
+mod scan;
 mod slt;
 mod tidy;
 

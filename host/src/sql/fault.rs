@@ -224,6 +224,9 @@ pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> Error {
 }
 
 fn not_supported(text: &str) -> String {
+    if text.contains("OuterReferenceColumn") || text.contains("does not support logical expression") {
+        return "a subquery that refers to the outer query in this way: not supported".to_owned();
+    }
     let clean = phrase(text);
     if clean.contains("support") || clean.contains("implement") { clean } else { format!("{clean}: not supported") }
 }
@@ -281,6 +284,13 @@ fn sql_types(text: &str) -> String {
     result
 }
 
+/// A sentence up to where it begins to print the insides of something.
+fn without_dump(text: &str) -> &str {
+    let Some(at) = [" { ", "(Field {", "Some("].iter().filter_map(|mark| text.find(mark)).min() else { return text };
+    let before = text[..at].trim_end_matches(|c: char| !c.is_whitespace()).trim_end();
+    if before.is_empty() { &text[..at] } else { before.trim_end_matches([':', ',']) }
+}
+
 /// A library's sentence as one of our phrases: no prefix, no back trace, no capital, no full stop.
 fn phrase(text: &str) -> String {
     let text = text.split("\n\nbacktrace").next().unwrap_or_default();
@@ -310,6 +320,7 @@ fn phrase(text: &str) -> String {
         text = rest.trim();
     }
     let text = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    let text = without_dump(&text);
     let text = text.replace("DataFusion", "the query engine").replace("datafusion", "the query engine");
     let text = text.trim_end_matches('.');
     let mut chars = text.chars();
@@ -336,6 +347,15 @@ mod tests {
         let plan = DataFusionError::Plan("Invalid function 'lenght'.\nDid you mean 'len'?".into());
         assert!(fold(&plan).is(codes::NO_FUNCTION));
         assert_eq!(fold(&plan).help_text(), Some("did you mean `length`?"));
+    }
+
+    #[test]
+    fn nobody_is_shown_the_insides_of_a_tree() {
+        let error = DataFusionError::NotImplemented("Unsupported ast node Derived { lateral: Some(x) } here".into());
+        assert_eq!(fold(&error).message(), "unsupported ast node");
+        let outer = "Physical plan does not support logical expression OuterReferenceColumn(Field { name: \"id\" })";
+        let outer = fold(&DataFusionError::NotImplemented(outer.into()));
+        assert_eq!(outer.message(), "a subquery that refers to the outer query in this way: not supported");
     }
 
     #[test]

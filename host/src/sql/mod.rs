@@ -17,6 +17,8 @@ mod inspect;
 mod interrupt;
 mod names;
 mod nearest;
+#[cfg(test)]
+mod nested_tests;
 mod outcome;
 mod parse;
 mod prepared;

@@ -13,7 +13,7 @@ use super::outcome::{Outcome, Rows};
 use super::run::{self, Batches};
 use super::scope::Scope;
 use super::unsupported;
-use crate::error::Result;
+use crate::error::{Result, codes};
 
 /// `SELECT`, `VALUES`, `WITH`.
 pub(super) fn select(scope: &Arc<Scope>, statement: Statement) -> Result<Outcome> {
@@ -44,7 +44,11 @@ pub(super) fn rows(scope: &Scope, plan: &LogicalPlan) -> Result<Rows> {
 /// Starts a plan.
 pub(super) fn start(scope: &Scope, plan: &LogicalPlan) -> Result<Batches> {
     let state = scope.state()?;
-    let physical = run::wait(state.create_physical_plan(plan))?;
+    let physical = run::wait(state.create_physical_plan(plan)).map_err(|error| {
+        // The query's own columns are resolved by now; one that is lost later was lost when a subquery was unfolded.
+        let lost = error.is(codes::NO_COLUMN);
+        if lost { unsupported("a subquery that refers to the outer query in this way") } else { error }
+    })?;
     let task = Arc::new(TaskContext::from(state));
     run::start(physical, task, &scope.token, scope.session.is_inside())
 }
