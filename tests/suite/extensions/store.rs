@@ -114,6 +114,18 @@ fn a_package_without_its_library_is_refused() {
     repair(&scene);
 }
 
+/// Reading it would wait for a writer for ever.
+#[test]
+fn a_pipe_in_place_of_a_library_keeps_nobody_waiting() {
+    let scene = Scene::new(&["good"]);
+    let file = scene.packages()[0].join("plugin.so");
+    fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    is_refused_as(&scene, "modified", "KDK-0416");
+    assert_eq!(scene.run(["ext", "verify"]).code, Some(1));
+    repair(&scene);
+}
+
 #[test]
 fn any_other_file_of_a_package_counts_as_well() {
     let scene = Scene::new(&["good"]);
