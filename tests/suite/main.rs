@@ -6,6 +6,7 @@ mod abi_matrix;
 mod blob;
 mod cli;
 mod connection;
+mod docs;
 mod extensions;
 mod front_end;
 mod scan;
