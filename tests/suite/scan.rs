@@ -14,7 +14,8 @@ enum Step {
     Checkpoint,
 }
 
-type Rows = Vec<(Option<i64>, Option<String>)>;
+type Row = (Option<i64>, Option<String>);
+type Rows = Vec<Row>;
 
 fn step() -> impl Strategy<Value = Step> {
     let row = (proptest::option::weighted(0.9, -50..50_i64), proptest::option::weighted(0.8, 0..6_u8));
@@ -71,27 +72,27 @@ fn number(connection: &Connection, sql: &str) -> Option<i64> {
 }
 
 fn compare(connection: &Connection, rows: &Rows) {
-    let count = |keep: &dyn Fn(&(Option<i64>, Option<String>)) -> bool| {
+    let count = |keep: fn(&Row) -> bool| {
         Some(rows.iter().filter(|row| keep(row)).count() as i64)
     };
     let numbers = || rows.iter().filter_map(|(a, _)| *a);
     for (sql, expected) in [
-        ("SELECT count(*) FROM t", count(&|_| true)),
-        ("SELECT count(a) FROM t", count(&|(a, _)| a.is_some())),
+        ("SELECT count(*) FROM t", count(|_| true)),
+        ("SELECT count(a) FROM t", count(|(a, _)| a.is_some())),
         ("SELECT min(a) FROM t", numbers().min()),
         ("SELECT max(a) FROM t", numbers().max()),
         ("SELECT sum(a) FROM t WHERE a > 10", numbers().filter(|a| *a > 10).reduce(|a, b| a + b)),
-        ("SELECT count(*) FROM t WHERE a = 3", count(&|(a, _)| *a == Some(3))),
-        ("SELECT count(*) FROM t WHERE a <> 3", count(&|(a, _)| a.is_some_and(|a| a != 3))),
-        ("SELECT count(*) FROM t WHERE NOT (a >= 0)", count(&|(a, _)| a.is_some_and(|a| a < 0))),
-        ("SELECT count(*) FROM t WHERE a IS NULL", count(&|(a, _)| a.is_none())),
-        ("SELECT count(*) FROM t WHERE b IS NULL AND a < 0", count(&|(a, b)| b.is_none() && a.is_some_and(|a| a < 0))),
-        ("SELECT count(*) FROM t WHERE b = ''", count(&|(_, b)| b.as_deref() == Some(""))),
-        ("SELECT count(*) FROM t WHERE b >= 'b'", count(&|(_, b)| b.as_deref().is_some_and(|b| b >= "b"))),
-        ("SELECT count(*) FROM t WHERE b LIKE 'a%'", count(&|(_, b)| b.as_deref().is_some_and(|b| b.starts_with('a')))),
+        ("SELECT count(*) FROM t WHERE a = 3", count(|(a, _)| *a == Some(3))),
+        ("SELECT count(*) FROM t WHERE a <> 3", count(|(a, _)| a.is_some_and(|a| a != 3))),
+        ("SELECT count(*) FROM t WHERE NOT (a >= 0)", count(|(a, _)| a.is_some_and(|a| a < 0))),
+        ("SELECT count(*) FROM t WHERE a IS NULL", count(|(a, _)| a.is_none())),
+        ("SELECT count(*) FROM t WHERE b IS NULL AND a < 0", count(|(a, b)| b.is_none() && a.is_some_and(|a| a < 0))),
+        ("SELECT count(*) FROM t WHERE b = ''", count(|(_, b)| b.as_deref() == Some(""))),
+        ("SELECT count(*) FROM t WHERE b >= 'b'", count(|(_, b)| b.as_deref().is_some_and(|b| b >= "b"))),
+        ("SELECT count(*) FROM t WHERE b LIKE 'a%'", count(|(_, b)| b.as_deref().is_some_and(|b| b.starts_with('a')))),
         (
             "SELECT count(*) FROM t WHERE a IN (1, 2, 40) OR b = 'zz'",
-            count(&|(a, b)| a.is_some_and(|a| [1, 2, 40].contains(&a)) || b.as_deref() == Some("zz")),
+            count(|(a, b)| a.is_some_and(|a| [1, 2, 40].contains(&a)) || b.as_deref() == Some("zz")),
         ),
     ] {
         assert_eq!(number(connection, sql), expected, "{sql} over {rows:?}");
