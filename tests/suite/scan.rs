@@ -72,9 +72,7 @@ fn number(connection: &Connection, sql: &str) -> Option<i64> {
 }
 
 fn compare(connection: &Connection, rows: &Rows) {
-    let count = |keep: fn(&Row) -> bool| {
-        Some(rows.iter().filter(|row| keep(row)).count() as i64)
-    };
+    let count = |keep: fn(&Row) -> bool| Some(rows.iter().filter(|row| keep(row)).count() as i64);
     let numbers = || rows.iter().filter_map(|(a, _)| *a);
     for (sql, expected) in [
         ("SELECT count(*) FROM t", count(|_| true)),
