@@ -256,8 +256,7 @@ impl<'a> Decoder<'a> {
     pub(crate) fn batch(&mut self, schema: &SchemaRef) -> Result<RecordBatch, Flaw> {
         match self.u8()? {
             STREAM => {
-                let bytes = self.bytes()?;
-                let batch = guarded(|| StreamReader::try_new(bytes, None)?.next().transpose())?;
+                let batch = read_stream(self.bytes()?)?;
                 batch.ok_or_else(|| "a stream of rows is empty".to_owned())
             }
             BARE => {
@@ -272,6 +271,42 @@ impl<'a> Decoder<'a> {
             tag => Err(format!("rows are of unknown kind {tag}")),
         }
     }
+}
+
+/// The first batch of an Arrow stream.
+pub(crate) fn read_stream(bytes: &[u8]) -> Result<Option<RecordBatch>, Flaw> {
+    check_frames(bytes)?;
+    guarded(|| StreamReader::try_new(bytes, None)?.next().transpose())
+}
+
+/// Refuses a stream whose messages announce more than there is: the Arrow reader makes room for it before it reads.
+fn check_frames(mut bytes: &[u8]) -> Result<(), Flaw> {
+    const CONTINUES: [u8; 4] = [0xff; 4];
+    let outside = || "a message reaches outside its bytes".to_owned();
+    while !bytes.is_empty() {
+        let (marker, rest) = bytes.split_first_chunk::<4>().ok_or_else(outside)?;
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(outside)?;
+        if *marker != CONTINUES {
+            return Err("a message has no beginning".to_owned());
+        }
+        let length = usize::try_from(i32::from_le_bytes(*length)).map_err(|_| outside())?;
+        if length == 0 {
+            return Ok(());
+        }
+        let (header, rest) = rest.split_at_checked(length).ok_or_else(outside)?;
+        let message = root_as_message(header).map_err(|flaw| format!("a message is damaged: {flaw}"))?;
+        let body = usize::try_from(message.bodyLength()).map_err(|_| outside())?;
+        let dictionary = message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data());
+        for batch in message.header_as_record_batch().into_iter().chain(dictionary) {
+            check_bounds(&batch, body)?;
+            // Never written here; its buffers would announce sizes of their own.
+            if batch.compression().is_some() {
+                return Err("a message is compressed".to_owned());
+            }
+        }
+        bytes = rest.split_at_checked(body).ok_or_else(outside)?.1;
+    }
+    Ok(())
 }
 
 /// Refuses a message whose buffers lie outside its body: the Arrow reader takes that for granted.

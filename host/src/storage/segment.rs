@@ -11,14 +11,14 @@ use arrow::buffer::Buffer;
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::convert::try_schema_from_flatbuffer_bytes;
-use arrow::ipc::reader::{FileDecoder, StreamReader};
+use arrow::ipc::reader::FileDecoder;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use arrow::ipc::{Block, MessageHeader, MetadataVersion, root_as_message};
 use bytes::Bytes;
 use crc32c::{crc32c, crc32c_append};
 use ulid::Ulid;
 
-use super::codec::{Decoder, Encoder, Flaw, check_bounds, guarded, has_dictionary};
+use super::codec::{Decoder, Encoder, Flaw, check_bounds, guarded, has_dictionary, read_stream};
 use super::io::{Directory, File, Mode, corrupt};
 use super::keys::{KeyEncoder, KeyRange};
 use super::part::from_arrow;
@@ -521,7 +521,7 @@ fn decode_statistics(bytes: &[u8]) -> Result<Vec<ColumnStatistics>, Flaw> {
     let rest = from.raw(from.left())?;
     let bounds = match rest.is_empty() {
         true => None,
-        false => guarded(|| StreamReader::try_new(rest, None)?.next().transpose())?,
+        false => read_stream(rest)?,
     };
     let mut next = 0;
     columns
