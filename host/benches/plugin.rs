@@ -57,11 +57,16 @@ fn names() -> ArrayRef {
     Arc::new(StringViewArray::from_iter_values((0..ROWS).map(|row| format!("customer-name-{row}"))))
 }
 
-fn open(path: &std::path::Path) -> (Arc<Instance>, Caller) {
+/// A caller without a statement, and nothing enabled.
+fn surroundings() -> (Extensions, Caller) {
     let home = tempfile::tempdir().expect("folder");
     let database = Database::memory().expect("database");
     let caller = database.command_caller("good", Arc::new(Silent));
-    let extensions = Extensions::new(Home::at(home.path()).expect("home"));
+    (Extensions::new(Home::at(home.path()).expect("home")), caller)
+}
+
+fn open(path: &std::path::Path) -> (Arc<Instance>, Caller) {
+    let (extensions, caller) = surroundings();
     (extensions.open_file(path, &caller).expect("it loads"), caller)
 }
 
@@ -74,6 +79,7 @@ fn load(c: &mut Criterion) {
     // A library is mapped once a path and process: every load gets a copy of its own.
     let folder = tempfile::tempdir().expect("folder");
     let mut copies = 0;
+    let (extensions, caller) = surroundings();
     c.benchmark_group("load").sample_size(20).bench_function("verify, load, check, activate, register", |b| {
         b.iter_batched(
             || {
@@ -82,7 +88,7 @@ fn load(c: &mut Criterion) {
                 std::fs::copy(&built, &copy).expect("copy");
                 copy
             },
-            |copy| open(&copy),
+            |copy| extensions.open_file(&copy, &caller).expect("it loads"),
             BatchSize::PerIteration,
         );
     });

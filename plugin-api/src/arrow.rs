@@ -223,8 +223,10 @@ impl<'a> Column<'a> {
         if self.raw.physical != physical::FIXED || self.raw.width as usize != size_of::<T>() {
             return Err(mismatch());
         }
-        let stride = usize::from(!self.raw.constant);
-        Ok(FixedReader { values: self.raw.values.data.cast(), stride, _column: std::marker::PhantomData })
+        let values = self.raw.values.data.cast::<T>();
+        // SAFETY: a constant has one value.
+        let constant = self.raw.constant.then(|| unsafe { values.read_unaligned() });
+        Ok(FixedReader { values, constant, _column: std::marker::PhantomData })
     }
 
     pub(crate) fn booleans(&self) -> Result<BooleanReader<'a>> {
@@ -265,20 +267,23 @@ macro_rules! native {
 }
 native!(i8, i16, i32, i64, i128, u8, u16, u32, u64, f32, f64);
 
-/// Values of a fixed width; a constant is read with a stride of 0, so that loops need no branch.
+/// Values of a fixed width. Whether it is a constant does not change in a loop, so compilers make a loop of each kind.
 #[doc(hidden)]
 #[derive(Clone, Copy)]
 pub struct FixedReader<'a, T> {
     values: *const T,
-    stride: usize,
+    constant: Option<T>,
     _column: std::marker::PhantomData<&'a T>,
 }
 
 impl<T: Native> FixedReader<'_, T> {
     #[inline(always)]
     pub(crate) fn get(&self, row: usize) -> T {
+        if let Some(constant) = self.constant {
+            return constant;
+        }
         // SAFETY: loops over rows stay below the number of rows that the host stated, and `Column::new` vouches for it.
-        unsafe { self.values.add(row * self.stride).read_unaligned() }
+        unsafe { self.values.add(row).read_unaligned() }
     }
 }
 

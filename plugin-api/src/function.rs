@@ -465,6 +465,9 @@ where
 
 /// The columns in which a null makes the result null and that may hold one.
 fn strict_columns<'a, A: Arguments>(columns: &[Column<'a>]) -> Vec<Column<'a>> {
+    if !columns.iter().any(Column::may_be_null) {
+        return Vec::new();
+    }
     let strict = A::strict();
     columns.iter().zip(strict).filter(|(column, strict)| *strict && column.may_be_null()).map(|(c, _)| *c).collect()
 }

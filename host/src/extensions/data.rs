@@ -198,6 +198,10 @@ fn without_empty_slices(data: ArrayData) -> ArrayData {
 fn validate(data: &ArrayData) -> Result<(), PluginError> {
     let result = match data.data_type() {
         DataType::Utf8View => {
+            data.validate().and_then(|()| data.validate_nulls()).map_err(|error| malformed(error.to_string()))?;
+            if is_plain_text(data) {
+                return Ok(());
+            }
             let bytes = data.clone().into_builder().data_type(DataType::BinaryView);
             // SAFETY: binary and text views have one layout; the views are validated below, their text after that.
             let bytes = unsafe { bytes.build_unchecked() };
@@ -212,6 +216,27 @@ fn validate(data: &ArrayData) -> Result<(), PluginError> {
         _ => data.validate_full(),
     };
     result.map_err(|error| malformed(error.to_string()))
+}
+
+/// Whether every view, of nulls too, is sound and all text is ASCII: one pass over the views, which nearly always
+/// suffices. What it does not vouch for may still be valid.
+fn is_plain_text(data: &ArrayData) -> bool {
+    let Some((views, texts)) = data.buffers().split_first() else { return false };
+    // SAFETY: every bit pattern is a `u128`; only the aligned middle is taken, and it must be everything.
+    let (before, views, _) = unsafe { views.as_slice().align_to::<u128>() };
+    let wanted = data.offset()..data.offset() + data.len();
+    let Some(views) = views.get(wanted).filter(|_| before.is_empty()) else { return false };
+    let is_sound = |view: &u128| {
+        let length = *view as u32 as usize;
+        if length <= 12 {
+            let text = view >> 32;
+            return text & ASCII_MASK == 0 && text.checked_shr(8 * length as u32).is_none_or(|rest| rest == 0);
+        }
+        let (buffer, start) = ((*view >> 64) as u32 as usize, (*view >> 96) as usize);
+        let text = texts.get(buffer).and_then(|text| text.as_slice().get(start..start + length));
+        text.is_some_and(|text| text[..4] == ((*view >> 32) as u32).to_le_bytes())
+    };
+    views.iter().all(is_sound) && texts.iter().all(|text| text.is_ascii())
 }
 
 fn validate_text(views: &ArrayRef) -> Result<(), PluginError> {

@@ -18,6 +18,7 @@ use kodiak_plugin_api::abi::{
 use kodiak_plugin_api::arrow::{export_batch, export_schema};
 use kodiak_registry::Manifest;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 /// An activated plugin.
@@ -78,11 +79,13 @@ pub struct StatementToken {
 }
 
 /// Names and versions of extensions that panicked in this process.
+/// Whether any extension is quarantined, so that calls need not look while none is.
+static ANY: AtomicBool = AtomicBool::new(false);
 static QUARANTINE: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 
 /// Whether an extension is quarantined in this process.
 pub(crate) fn is_quarantined(name: &str) -> bool {
-    QUARANTINE.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    ANY.load(Ordering::Acquire) && QUARANTINE.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
 }
 
 impl Instance {
@@ -341,6 +344,7 @@ fn failed(manifest: &Manifest, what: &str, error: PluginError) -> Error {
     }
     let (name, version) = (manifest.name(), manifest.version());
     QUARANTINE.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    ANY.store(true, Ordering::Release);
     accounting::account(name).panic();
     tracing::error!(target: "kodiak::extension", extension = name, "panic in {what}: {}", error.text());
     Error::new(
