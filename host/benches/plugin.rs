@@ -4,6 +4,7 @@
 
 use arrow::array::{Array, AsArray};
 use arrow::array::{ArrayRef, Int64Array, StringViewArray};
+use arrow::compute::kernels::numeric::add_wrapping;
 use arrow::datatypes::{DataType, Int64Type};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kodiak::Database;
@@ -13,6 +14,10 @@ use std::hint::black_box;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+
+/// As the program has it: what is measured allocates.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROWS: usize = 8192;
 
@@ -108,6 +113,10 @@ fn calls(c: &mut Criterion) {
     group.throughput(Throughput::Elements(ROWS as u64));
     let (a, b_) = (numbers(), numbers());
     group.bench_function("builtin/add", |bench| bench.iter(|| add_in_place(black_box(&a), black_box(&b_))));
+    // What the host runs for `a + b`.
+    group.bench_function("builtin/add by arrow's kernel", |bench| {
+        bench.iter(|| add_wrapping(black_box(&a), black_box(&b_)).expect("sum"));
+    });
     let columns = [Argument::Column(a.clone()), Argument::Column(b_.clone())];
     group.bench_function("plugin/add", |bench| bench.iter(|| add.invoke(black_box(&columns), ROWS).expect("sum")));
     let constant = [Argument::Column(a), Argument::Constant(Arc::new(Int64Array::from(vec![7])))];
