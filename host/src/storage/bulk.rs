@@ -2,18 +2,20 @@
 //! about one row group. It refuses to decide when rows are committed.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 
 use super::PROVISIONAL;
-use super::keys::KeyIndexes;
+use super::index;
+use super::keys::{KeyEncoder, KeyIndexes};
 use super::lock::WriterLock;
 use super::part::{Part, from_arrow};
 use super::record::Attached;
 use super::rows::RowIds;
-use super::segment::{SegmentWriter, Segments};
+use super::segment::{Group, SegmentFile, SegmentWriter, Segments};
 use super::spec::{Options, TableId};
 use super::table::{Table, compact};
 use crate::error::Result;
@@ -23,7 +25,26 @@ const GROUP_BYTES_MAX: usize = 64 << 20;
 
 /// Files being written, at most one a table.
 #[derive(Debug, Default)]
-pub(crate) struct Writers(HashMap<TableId, SegmentWriter>);
+pub(crate) struct Writers(HashMap<TableId, Open>);
+
+/// A file being written, and what was written to it.
+#[derive(Debug)]
+struct Open {
+    writer: SegmentWriter,
+    file: Option<Arc<SegmentFile>>,
+    groups: Vec<Arc<Group>>,
+    keys: Arc<[KeyEncoder]>,
+}
+
+impl Open {
+    fn finish(self) -> Result<()> {
+        self.writer.finish()?;
+        if let Some(file) = &self.file {
+            index::write(file.directory(), file, &self.groups, &self.keys);
+        }
+        Ok(())
+    }
+}
 
 /// Where files are written to.
 #[derive(Clone, Copy, Debug)]
@@ -88,23 +109,27 @@ impl Writers {
         ids: RowIds,
     ) -> Result<Part> {
         let schema = &table.spec.schema;
-        let mut writer = match self.0.remove(&table.id) {
-            Some(writer) if !writer.is_full() && writer.schema() == schema => writer,
+        let mut open = match self.0.remove(&table.id) {
+            Some(open) if !open.writer.is_full() && open.writer.schema() == schema => open,
             full => {
-                full.map_or(Ok(()), SegmentWriter::finish)?;
+                full.map_or(Ok(()), Open::finish)?;
                 // Nobody may take the file for a leftover before it is locked.
                 let _held = target.lock.hold()?;
-                SegmentWriter::create(target.segments, schema)?
+                let writer = SegmentWriter::create(target.segments, schema)?;
+                Open { writer, file: None, groups: Vec::new(), keys: Arc::clone(&table.keys) }
             }
         };
-        let (file, group) = writer.write(batch, &table.keys)?;
-        self.0.insert(table.id, writer);
+        let (file, group) = open.writer.write(batch, &table.keys)?;
+        open.file = Some(file.clone());
+        open.groups.push(group.clone());
+        open.keys = Arc::clone(&table.keys);
+        self.0.insert(table.id, open);
         Ok(Part::segment(ids, file, group, schema.clone()))
     }
 
     /// Completes every file and makes it durable.
     pub(crate) fn finish(&mut self) -> Result<()> {
-        self.0.drain().try_for_each(|(_, writer)| writer.finish())
+        self.0.drain().try_for_each(|(_, open)| open.finish())
     }
 }
 

@@ -48,6 +48,11 @@ pub(crate) fn check(files: &Files, lock: &WriterLock) -> Result<Vec<Finding>> {
             is_sound &= result.is_ok();
             note(result)?;
         }
+        for key in table.keys.iter().filter(|_| is_sound) {
+            for (file, parts) in super::index::files(&table.parts, key) {
+                note(super::index::check(&fresh.directory, file, &parts, key))?;
+            }
+        }
         if is_sound {
             note(table.check_all_unique().map_err(|error| match error.is(codes::UNIQUE) {
                 true => super::io::corrupt("segments", &format!("table {}: {}", table.id.0, error.message())),

@@ -89,7 +89,7 @@ impl Encoder {
         self.count(spec.keys.len());
         for key in &spec.keys {
             self.bytes(key.name.as_bytes());
-            self.u8(u8::from(key.primary));
+            self.u8(u8::from(key.primary) | u8::from(!key.unique) << 1);
             self.columns(&key.columns);
         }
     }
@@ -222,8 +222,8 @@ impl<'a> Decoder<'a> {
         let keys = (0..self.count(17)?)
             .map(|_| {
                 let name = self.text()?.to_owned();
-                let primary = self.u8()? != 0;
-                Ok(Key { name, columns: self.columns()?, primary })
+                let flags = self.u8()?;
+                Ok(Key { name, columns: self.columns()?, primary: flags & 1 != 0, unique: flags & 2 == 0 })
             })
             .collect::<Result<Vec<_>, Flaw>>()?;
         let spec = TableSpec { schema: Arc::new(schema), keys };

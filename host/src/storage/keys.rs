@@ -1,56 +1,86 @@
-//! Unique keys: whether rows with the same key exist, and where, without scanning. A key is compared by Arrow's row
-//! encoding; per part it has bounds, a note whether the rows lie in its order, and, built when first needed, a sorted
-//! array of hashes. It refuses to decide what a violation means for the caller.
+//! Keys of a table: columns whose values are encoded so that they can be compared as words or bytes, what is known of a
+//! part's keys (bounds and order), and, made when first needed, its rows in their order. It refuses to look anything up
+//! in a table, which `finder` does, and to decide what a violation means for the caller.
 //!
-//! A row in which any column of the key is null has no key: it is never found and never in the way of another.
+//! A row in which any column of a unique key is null has no key: it is never in the way of another. Floats are compared
+//! by value: zero has one sign, and there is one NaN.
 
-use std::hash::Hasher;
+use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use arrow::array::{Array, ArrayRef, make_comparator};
+use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, make_array, make_comparator};
 use arrow::buffer::NullBuffer;
 use arrow::compute::SortOptions;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema};
 use arrow::row::{RowConverter, Rows, SortField};
 use arrow::util::display::array_value_to_string;
 
-use super::ROWS_PER_GROUP;
+use super::index::FileRun;
 use super::part::{Part, from_arrow};
+use super::run::{Run, Sortable, Words, canonical32, canonical64};
 use super::spec::Key;
 use crate::error::{Error, Result, codes};
 
-/// The low bits of an entry of the array of hashes are the row's position, the others its hash.
-const POSITION_BITS: u32 = 17;
-const POSITION: u64 = (1 << POSITION_BITS) - 1;
-const _: () = assert!(ROWS_PER_GROUP < 1 << POSITION_BITS);
-
-/// Up to so many lookups in a part that lies in key order, binary search beats building the array of hashes.
-const BINARY_SEARCHES_MAX: usize = 64;
+/// Compares a row of one column list with a row of another.
+pub(crate) type Comparator = Box<dyn Fn(usize, usize) -> Ordering + Send + Sync>;
 
 /// A key of a table, ready to encode values.
 #[derive(Debug)]
 pub(crate) struct KeyEncoder {
     pub(crate) key: Key,
+    types: Vec<DataType>,
     converter: RowConverter,
+    /// Whether values are words: one column, of a type of at most 64 bits.
+    pub(crate) is_word: bool,
 }
 
 impl KeyEncoder {
     pub(crate) fn new(schema: &Schema, key: &Key) -> Result<Self> {
-        let fields = key.columns.iter().map(|&column| SortField::new(schema.field(column).data_type().clone()));
+        let types: Vec<_> = key.columns.iter().map(|&column| schema.field(column).data_type().clone()).collect();
+        Self::of_types(key, types)
+    }
+
+    fn of_types(key: &Key, types: Vec<DataType>) -> Result<Self> {
+        let fields = types.iter().cloned().map(SortField::new);
         let converter = RowConverter::new(fields.collect()).map_err(from_arrow)?;
-        Ok(Self { key: key.clone(), converter })
+        let is_word = types.len() == 1 && Words::has(&types[0]);
+        Ok(Self { key: key.clone(), types, converter, is_word })
+    }
+
+    /// The encoder of the key's first columns.
+    pub(crate) fn prefix(&self, columns: usize) -> Result<Self> {
+        let key = Key { columns: self.key.columns[..columns].to_vec(), ..self.key.clone() };
+        Self::of_types(&key, self.types[..columns].to_vec())
+    }
+
+    /// The type of a column of the key.
+    pub(crate) fn kind(&self, column: usize) -> &DataType {
+        &self.types[column]
     }
 
     /// Encodes values given in the order of the key's columns.
     pub(crate) fn encode(&self, values: Vec<ArrayRef>) -> Result<EncodedKeys> {
-        let rows = self.converter.convert_columns(&values).map_err(|source| {
-            Error::new(codes::TYPE, format!("values do not fit key `{}`: {source}", self.key.name))
-        })?;
+        let misfit = |what: &str| Error::new(codes::TYPE, format!("values do not fit key `{}`: {what}", self.key.name));
+        if values.len() != self.types.len() || values.iter().zip(&self.types).any(|(one, kind)| one.data_type() != kind)
+        {
+            return Err(misfit("they are of other types"));
+        }
         let mut valid: Option<NullBuffer> = None;
         for column in &values {
             valid = NullBuffer::union(valid.as_ref(), column.logical_nulls().as_ref());
         }
-        Ok(EncodedKeys { values, rows, valid, hashes: OnceLock::new() })
+        let encoding = match Words::of(&values[0]).filter(|_| self.is_word) {
+            Some(words) => {
+                let width = words.width();
+                Encoding::Words((0..values[0].len()).map(|row| words.at(row)).collect(), width)
+            }
+            None => {
+                let canonical: Vec<ArrayRef> = values.iter().map(canonical).collect();
+                let rows = self.converter.convert_columns(&canonical);
+                Encoding::Rows(rows.map_err(|source| misfit(&source.to_string()))?)
+            }
+        };
+        Ok(EncodedKeys { values, encoding, valid, run: OnceLock::new() })
     }
 
     /// Encodes the keys of all rows of a part; `None` if the part is older than one of the key's columns.
@@ -62,89 +92,22 @@ impl KeyEncoder {
         self.encode(values).map(Some)
     }
 
-    fn body_columns(&self, part: &Part) -> Option<Box<[usize]>> {
+    /// The columns of the part's body; `None` if the part is older than one of them.
+    pub(crate) fn body_columns(&self, part: &Part) -> Option<Box<[usize]>> {
         self.key.columns.iter().map(|&column| part.body_column(column)).collect()
     }
 
-    /// Finds the ids of the live rows with these keys. `found` has a place for each key; a filled place is not
-    /// looked up again. Only rows that `accept` admits count.
-    pub(crate) fn find(
-        &self,
-        part: &Part,
-        keys: &EncodedKeys,
-        found: &mut [Option<u64>],
-        accept: impl Fn(u64) -> bool,
-    ) -> Result<()> {
-        let Some(columns) = self.body_columns(part) else { return Ok(()) };
-        let index = part.body().keys.of(&columns);
-        let wanted = |position: usize, found: &[Option<u64>]| {
-            found[position].is_none() && keys.get(position).is_some_and(|key| index.admits(key))
-        };
-        let candidates = (0..keys.len()).filter(|&position| wanted(position, found)).count();
-        if candidates == 0 {
-            return Ok(());
+    /// Compares rows of a part with rows of `values`, by as many columns as these are.
+    pub(crate) fn comparator(&self, part: &Part, values: &[ArrayRef]) -> Result<Comparator> {
+        let mut columns = Vec::with_capacity(values.len());
+        for (&column, values) in self.key.columns.iter().zip(values) {
+            columns.push(comparator(&part.column(column)?, values)?);
         }
-        let same = self.comparator(part, keys)?;
-        let mut take = |position: usize, row: u32| {
-            if part.is_live(row)
-                && let Some(id) = part.ids().at(row)
-                && accept(id)
-            {
-                found[position] = Some(id);
-            }
-        };
-        if index.is_sorted() && candidates <= BINARY_SEARCHES_MAX && index.hashes.get().is_none() {
-            let count = usize::try_from(part.ids().count()).unwrap_or_default();
-            for position in 0..keys.len() {
-                if keys.get(position).is_none_or(|key| !index.admits(key)) {
-                    continue;
-                }
-                let row = partition_point(count, |row| same(row, position).is_lt());
-                if row < count && same(row, position).is_eq() {
-                    take(position, u32::try_from(row).unwrap_or(u32::MAX));
-                }
-            }
-            return Ok(());
-        }
-        let hashes = index.hashes(|| self.encode_part(part))?;
-        if candidates <= hashes.len() / 16 {
-            for position in 0..keys.len() {
-                let Some(key) = keys.get(position).filter(|key| index.admits(key)) else { continue };
-                let hash = hash(key);
-                let start = hashes.partition_point(|&entry| entry & !POSITION < hash);
-                for &entry in hashes[start..].iter().take_while(|&&entry| entry & !POSITION == hash) {
-                    let row = (entry & POSITION) as u32;
-                    if same(row as usize, position).is_eq() {
-                        take(position, row);
-                    }
-                }
-            }
-        } else {
-            meet(hashes, keys.hashes(), |row, position| {
-                if same(row as usize, position as usize).is_eq() {
-                    take(position as usize, row);
-                }
-            });
-        }
-        Ok(())
-    }
-
-    fn comparator(
-        &self,
-        part: &Part,
-        keys: &EncodedKeys,
-    ) -> Result<impl Fn(usize, usize) -> std::cmp::Ordering + use<>> {
-        let mut columns = Vec::with_capacity(self.key.columns.len());
-        for (&column, values) in self.key.columns.iter().zip(&keys.values) {
-            let column = part.column(column)?;
-            columns.push(make_comparator(&column, values, SortOptions::default()).map_err(from_arrow)?);
-        }
-        Ok(move |left, right| {
-            columns
-                .iter()
-                .map(|column| column(left, right))
-                .find(|order| order.is_ne())
-                .unwrap_or(std::cmp::Ordering::Equal)
+        Ok(match <[Comparator; 1]>::try_from(columns) {
+            Ok([only]) => only,
+            Err(columns) => Box::new(move |left, right| {
+                columns.iter().map(|column| column(left, right)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+            }),
         })
     }
 
@@ -163,82 +126,180 @@ impl KeyEncoder {
     }
 }
 
+/// Compares rows of two columns of one type; nulls come first, as in Arrow's row encoding.
+fn comparator(left: &ArrayRef, right: &ArrayRef) -> Result<Comparator> {
+    if let (Some(one), Some(other)) = (Words::of(left), Words::of(right)) {
+        let (nulls, other_nulls) = (left.logical_nulls(), right.logical_nulls());
+        let is_valid = |nulls: &Option<NullBuffer>, row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+        return Ok(Box::new(move |left, right| match (is_valid(&nulls, left), is_valid(&other_nulls, right)) {
+            (true, true) => one.at(left).cmp(&other.at(right)),
+            (left, right) => left.cmp(&right),
+        }));
+    }
+    let plain = |left: &ArrayRef, right: &ArrayRef| {
+        make_comparator(left, right, SortOptions::default()).map(|compare| Box::new(compare) as Comparator)
+    };
+    let made = match has_float(left.data_type()) {
+        false => plain(left, right),
+        true => plain(&canonical(left), &canonical(right)),
+    };
+    made.map_err(from_arrow)
+}
+
+fn has_float(kind: &DataType) -> bool {
+    match kind {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => true,
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::Map(item, _) => has_float(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_float(field.data_type())),
+        DataType::Dictionary(_, value) => has_float(value),
+        DataType::RunEndEncoded(_, value) => has_float(value.data_type()),
+        _ => false,
+    }
+}
+
+/// The same values with one zero and one NaN.
+fn canonical(array: &ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Float32 => {
+            let values: Float32Array = array.as_primitive::<Float32Type>().unary(canonical32);
+            Arc::new(values)
+        }
+        DataType::Float64 => {
+            let values: Float64Array = array.as_primitive::<Float64Type>().unary(canonical64);
+            Arc::new(values)
+        }
+        kind if has_float(kind) => {
+            let data = array.to_data();
+            let children = data.child_data().iter().map(|child| canonical(&make_array(child.clone())).to_data());
+            let children = children.collect();
+            data.into_builder().child_data(children).build().map_or_else(|_| array.clone(), make_array)
+        }
+        _ => array.clone(),
+    }
+}
+
 /// Keys of a batch of rows.
 #[derive(Debug)]
 pub(crate) struct EncodedKeys {
-    values: Vec<ArrayRef>,
-    rows: Rows,
+    pub(crate) values: Vec<ArrayRef>,
+    encoding: Encoding,
+    /// Rows of which no column is null.
     valid: Option<NullBuffer>,
-    hashes: OnceLock<Box<[u64]>>,
+    run: OnceLock<Arc<Run>>,
+}
+
+#[derive(Debug)]
+enum Encoding {
+    /// Values as words, and how many bytes each takes in Arrow's row encoding.
+    Words(Vec<u64>, usize),
+    Rows(Rows),
 }
 
 impl EncodedKeys {
     pub(crate) fn len(&self) -> usize {
-        self.rows.num_rows()
+        match &self.encoding {
+            Encoding::Words(words, _) => words.len(),
+            Encoding::Rows(rows) => rows.num_rows(),
+        }
     }
 
-    /// The bytes of a row's key; `None` if it has none.
-    fn get(&self, position: usize) -> Option<&[u8]> {
-        let valid = self.valid.as_ref().is_none_or(|valid| valid.is_valid(position));
-        valid.then(|| self.rows.row(position).data())
+    /// Whether no column of a row's key is null.
+    pub(crate) fn is_valid(&self, position: usize) -> bool {
+        self.valid.as_ref().is_none_or(|valid| valid.is_valid(position))
     }
 
-    fn hashes(&self) -> &[u64] {
-        self.hashes.get_or_init(|| {
-            let mut hashes: Box<[u64]> =
-                (0..self.len()).filter_map(|position| Some(hash(self.get(position)?) | position as u64)).collect();
-            hashes.sort_unstable();
-            hashes
-        })
+    /// The row's key as a word, if it is one.
+    pub(crate) fn word(&self, position: usize) -> Option<u64> {
+        match &self.encoding {
+            Encoding::Words(words, _) => words.get(position).copied(),
+            Encoding::Rows(_) => None,
+        }
+    }
+
+    /// The row's key in Arrow's row encoding, if it is not a word.
+    pub(crate) fn bytes(&self, position: usize) -> &[u8] {
+        match &self.encoding {
+            Encoding::Words(..) => &[],
+            Encoding::Rows(rows) => rows.row(position).data(),
+        }
+    }
+
+    /// What a run is made of.
+    pub(crate) fn sortable(&self) -> Sortable<'_> {
+        match &self.encoding {
+            Encoding::Words(words, _) => Sortable::Words(words, self.valid.as_ref()),
+            Encoding::Rows(rows) => Sortable::Rows(rows, &self.values[0]),
+        }
+    }
+
+    fn run(&self) -> &Arc<Run> {
+        self.run.get_or_init(|| Arc::new(Run::build(&[(0, self.sortable())])))
     }
 
     /// Bounds and order of these keys.
     pub(crate) fn range(&self) -> KeyRange {
-        let mut sorted = true;
-        let mut bounds: Option<(&[u8], &[u8])> = None;
-        let mut previous: Option<&[u8]> = None;
-        for position in 0..self.len() {
-            let Some(key) = self.get(position) else {
-                sorted = false;
-                continue;
-            };
-            sorted &= previous.is_none_or(|previous| previous < key);
-            previous = Some(key);
-            bounds = Some(bounds.map_or((key, key), |(min, max)| (min.min(key), max.max(key))));
+        match &self.encoding {
+            Encoding::Words(words, width) => {
+                let range = range((0..words.len()).map(|row| self.is_valid(row).then(|| words[row])));
+                let bytes = |word| Words::to_bytes(word, *width);
+                KeyRange { bounds: range.0.map(|(min, max)| (bytes(min), bytes(max))), sorted: range.1 }
+            }
+            Encoding::Rows(rows) => {
+                let keys = (0..rows.num_rows()).map(|row| self.is_valid(row).then(|| rows.row(row).data()));
+                let (bounds, sorted) = range(keys);
+                KeyRange { bounds: bounds.map(|(min, max)| (min.into(), max.into())), sorted }
+            }
         }
-        KeyRange { bounds: bounds.map(|(min, max)| (min.into(), max.into())), sorted }
     }
 
     /// The position of a row whose key another row of the batch has too.
-    pub(crate) fn duplicate(&self, range: &KeyRange) -> Option<usize> {
-        if range.sorted {
+    pub(crate) fn duplicate(&self) -> Option<usize> {
+        let same = |one: usize, other: usize| {
+            let is_key = self.is_valid(one) && self.is_valid(other);
+            is_key
+                && match &self.encoding {
+                    Encoding::Words(words, _) => words[one] == words[other],
+                    Encoding::Rows(rows) => rows.row(one) == rows.row(other),
+                }
+        };
+        let less = |one: usize, other: usize| match &self.encoding {
+            Encoding::Words(words, _) => words[one] < words[other],
+            Encoding::Rows(rows) => rows.row(one) < rows.row(other),
+        };
+        if self.valid.is_none() && (1..self.len()).all(|row| less(row - 1, row)) {
             return None;
         }
-        let hashes = self.hashes();
-        let mut start = 0;
-        while start < hashes.len() {
-            let hash = hashes[start] & !POSITION;
-            let end = start + hashes[start..].iter().take_while(|&&entry| entry & !POSITION == hash).count();
-            let mut same: Vec<(&[u8], usize)> = hashes[start..end]
-                .iter()
-                .map(|entry| (entry & POSITION) as usize)
-                .filter_map(|position| Some((self.get(position)?, position)))
-                .collect();
-            if same.len() > 1 {
-                same.sort_unstable();
-                if let Some(pair) = same.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                    return Some(pair[1].1);
-                }
-            }
-            start = end;
-        }
-        None
+        let row = |place: u32| super::run::group_and_row(place).1 as usize;
+        let pair = self.run().places.windows(2).find(|pair| same(row(pair[0]), row(pair[1])))?;
+        Some(row(pair[0]).max(row(pair[1])))
     }
 
     /// What is known of a part that consists of exactly these rows.
     pub(crate) fn into_index(self, range: KeyRange) -> KeyIndex {
-        KeyIndex { range: Some(range), hashes: self.hashes }
+        KeyIndex { range: Some(range), run: self.run, file: OnceLock::new() }
     }
+}
+
+/// Least and greatest of the keys that are there, and whether all are there and ascend.
+fn range<T: Copy + Ord>(keys: impl Iterator<Item = Option<T>>) -> (Option<(T, T)>, bool) {
+    let mut sorted = true;
+    let mut bounds: Option<(T, T)> = None;
+    let mut previous: Option<T> = None;
+    for key in keys {
+        let Some(key) = key else {
+            sorted = false;
+            continue;
+        };
+        sorted &= previous.is_none_or(|previous| previous <= key);
+        previous = Some(key);
+        bounds = Some(bounds.map_or((key, key), |(min, max)| (min.min(key), max.max(key))));
+    }
+    (bounds, sorted)
 }
 
 /// Least and greatest key.
@@ -247,7 +308,7 @@ pub(crate) type KeyBounds = (Box<[u8]>, Box<[u8]>);
 /// Indexes by the columns of the body that make the key.
 pub(crate) type IndexList = Vec<(Box<[usize]>, Arc<KeyIndex>)>;
 
-/// Bounds of the keys of a part, and whether its rows lie in strictly ascending order of the key.
+/// Bounds of the keys of a part, and whether its rows lie in ascending order of the key and none lacks one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyRange {
     /// Least and greatest key; `None` if no row has a key.
@@ -260,7 +321,7 @@ impl KeyRange {
     pub(crate) fn then(self, next: &Self) -> Self {
         let (bounds, in_order) = match (self.bounds, next.bounds.clone()) {
             (Some((min, max)), Some((next_min, next_max))) => {
-                let in_order = max < next_min;
+                let in_order = max <= next_min;
                 (Some((min.min(next_min), max.max(next_max))), in_order)
             }
             (one, other) => (one.or(other), true),
@@ -269,36 +330,23 @@ impl KeyRange {
     }
 }
 
-/// One key's index of one part.
+/// What is known of one key's values in one part.
 #[derive(Debug, Default)]
 pub(crate) struct KeyIndex {
     pub(crate) range: Option<KeyRange>,
-    hashes: OnceLock<Box<[u64]>>,
+    /// Of the part alone.
+    pub(crate) run: OnceLock<Arc<Run>>,
+    /// Of the file that the part is in.
+    pub(crate) file: OnceLock<Arc<FileRun>>,
 }
 
 impl KeyIndex {
     pub(crate) fn with_range(range: KeyRange) -> Self {
-        Self { range: Some(range), hashes: OnceLock::new() }
+        Self { range: Some(range), run: OnceLock::new(), file: OnceLock::new() }
     }
 
-    fn admits(&self, key: &[u8]) -> bool {
-        match &self.range {
-            Some(KeyRange { bounds: Some((min, max)), .. }) => **min <= *key && *key <= **max,
-            Some(KeyRange { bounds: None, .. }) => false,
-            None => true,
-        }
-    }
-
-    fn is_sorted(&self) -> bool {
+    pub(crate) fn is_sorted(&self) -> bool {
         self.range.as_ref().is_some_and(|range| range.sorted)
-    }
-
-    fn hashes(&self, keys: impl FnOnce() -> Result<Option<EncodedKeys>>) -> Result<&[u64]> {
-        if self.hashes.get().is_none() {
-            let hashes = keys()?.map(|keys| keys.hashes().into()).unwrap_or_default();
-            return Ok(self.hashes.get_or_init(|| hashes));
-        }
-        Ok(self.hashes.get().map_or(&[], |hashes| hashes))
     }
 }
 
@@ -311,7 +359,7 @@ impl KeyIndexes {
         Self(Mutex::new(indexes))
     }
 
-    fn of(&self, columns: &[usize]) -> Arc<KeyIndex> {
+    pub(crate) fn of(&self, columns: &[usize]) -> Arc<KeyIndex> {
         let mut indexes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, index)) = indexes.iter().find(|(of, _)| **of == *columns) {
             return index.clone();
@@ -325,42 +373,5 @@ impl KeyIndexes {
     pub(crate) fn ranges(&self) -> Vec<(Box<[usize]>, KeyRange)> {
         let indexes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         indexes.iter().filter_map(|(columns, index)| Some((columns.clone(), index.range.clone()?))).collect()
-    }
-}
-
-fn hash(key: &[u8]) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    hasher.write(key);
-    hasher.finish() & !POSITION
-}
-
-fn partition_point(count: usize, before: impl Fn(usize) -> bool) -> usize {
-    let (mut low, mut high) = (0, count);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if before(middle) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    low
-}
-
-/// Calls for each pair of entries with equal hashes, by walking both sorted arrays once.
-fn meet(left: &[u64], right: &[u64], mut pair: impl FnMut(u32, u32)) {
-    let (mut l, mut r) = (0, 0);
-    while l < left.len() && r < right.len() {
-        let (a, b) = (left[l] & !POSITION, right[r] & !POSITION);
-        match a.cmp(&b) {
-            std::cmp::Ordering::Less => l += 1,
-            std::cmp::Ordering::Greater => r += 1,
-            std::cmp::Ordering::Equal => {
-                for &other in right[r..].iter().take_while(|&&other| other & !POSITION == a) {
-                    pair((left[l] & POSITION) as u32, (other & POSITION) as u32);
-                }
-                l += 1;
-            }
-        }
     }
 }

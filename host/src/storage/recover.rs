@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ulid::Ulid;
 
+use super::index;
 use super::io::{Directory, Mode, corrupt};
 use super::manifest::{self, Manifest};
 use super::record::{Kind, Record, decode};
@@ -74,7 +75,7 @@ pub(crate) struct CaughtUp {
 /// Makes an empty database; the caller holds the writer lock. A crash on the way leaves what `is_unfinished` knows.
 pub(crate) fn create(directory: &Directory) -> Result<Ulid> {
     let database = Ulid::generate();
-    for folder in [wal::FOLDER, manifest::FOLDER, segment::FOLDER] {
+    for folder in [wal::FOLDER, manifest::FOLDER, segment::FOLDER, index::FOLDER] {
         directory.create_dir(folder)?;
     }
     WalFile::create(directory, database, 1, 1)?;
@@ -86,7 +87,7 @@ pub(crate) fn create(directory: &Directory) -> Result<Ulid> {
 /// Whether a directory without a format is one that `create` was interrupted in: it holds nothing that a user or a
 /// database could miss.
 pub(crate) fn is_unfinished(directory: &Directory) -> Result<bool> {
-    let known = ["CURRENT", "CURRENT.tmp", "FORMAT.tmp", "lock", "manifests", "segments", "wal"];
+    let known = ["CURRENT", "CURRENT.tmp", "FORMAT.tmp", "indexes", "lock", "manifests", "segments", "wal"];
     let names = directory.list("")?;
     if !names.iter().all(|name| known.contains(&name.as_str())) {
         return Ok(false);
@@ -295,6 +296,12 @@ pub(crate) fn reclaim(files: &Files, head: &Head) -> Result<()> {
             left_over.push(path);
         }
     }
+    let gone: HashSet<&String> = left_over.iter().collect();
+    let segments = directory.list(segment::FOLDER)?.into_iter();
+    let segments = segments.filter(|name| !gone.contains(&format!("{}/{name}", segment::FOLDER)));
+    let segments: HashSet<Ulid> =
+        segments.filter_map(|name| Ulid::from_string(name.strip_suffix(".arrow")?).ok()).collect();
+    left_over.extend(index::left_over(directory, &segments));
     let manifests = directory.list(manifest::FOLDER)?.into_iter();
     left_over.extend(
         manifests

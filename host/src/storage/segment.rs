@@ -101,6 +101,11 @@ impl SegmentFile {
         format!("{FOLDER}/{}.arrow", self.id)
     }
 
+    /// The database that it is in.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
     /// Length and checksum; `None` while it is being written.
     pub(crate) fn frame(&self) -> Option<Frame> {
         self.frame.get().copied()

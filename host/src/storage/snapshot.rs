@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use bytes::Bytes;
 
 use super::ROWS_PER_GROUP;
+use super::finder::{KeySpan, RowPlace};
+use super::keys::KeyEncoder;
 use super::part::Part;
 use super::spec::{TableId, TableSpec};
 use super::state::State;
@@ -88,15 +90,51 @@ impl TableView {
     /// # Errors
     /// `NO_OBJECT` for a key that the table does not have, `TYPE` for values of other types, `CORRUPT` on damage.
     pub fn find(&self, key: usize, values: &RecordBatch) -> Result<Vec<Option<u64>>> {
-        let encoder = self.table.keys.get(key);
-        let encoder = encoder.ok_or_else(|| Error::new(codes::NO_OBJECT, format!("the table has no key {key}")))?;
+        let encoder = self.encoder(key)?;
         let mut found = Vec::with_capacity(values.num_rows());
         for start in (0..values.num_rows()).step_by(ROWS_PER_GROUP) {
             let slice = values.slice(start, ROWS_PER_GROUP.min(values.num_rows() - start));
             let keys = encoder.encode(slice.columns().to_vec())?;
-            found.extend(self.table.find(encoder, &keys, 0)?);
+            found.extend(self.table.find(key, &keys, 0)?);
         }
         Ok(found)
+    }
+
+    /// The place of a row that has these values, arrays of one row each, in the columns of a key. A null is never found.
+    ///
+    /// # Errors
+    /// As [`TableView::find`].
+    pub fn locate(&self, key: usize, values: &[ArrayRef]) -> Result<Option<RowPlace>> {
+        self.encoder(key)?;
+        self.table.locate(key, values)
+    }
+
+    /// A column of the row at a place, as an array of one row that shares the table's memory.
+    ///
+    /// # Errors
+    /// `INTERNAL` for a place of another version of the table, `CORRUPT` on damage.
+    pub fn value(&self, place: RowPlace, column: usize) -> Result<ArrayRef> {
+        let part = self.table.parts.get(place.part);
+        let values = part.ok_or_else(|| Error::new(codes::INTERNAL, "a row of another version of the table"))?;
+        Ok(values.column(column)?.slice(place.row as usize, 1))
+    }
+
+    /// The ids of the rows in a span of a key, ascending; `None` if more than `rows_max` come into question, so that a
+    /// scan is better.
+    ///
+    /// # Errors
+    /// As [`TableView::find`].
+    pub fn select(&self, key: usize, span: &KeySpan, rows_max: usize) -> Result<Option<Vec<u64>>> {
+        let encoder = self.encoder(key)?;
+        let given = span.equal.len() + usize::from(span.lower.is_some() || span.upper.is_some());
+        if given > encoder.key.columns.len() {
+            return Err(Error::new(codes::TYPE, format!("key `{}` has fewer columns", encoder.key.name)));
+        }
+        self.table.finder(key).select(encoder, span, rows_max)
+    }
+
+    fn encoder(&self, key: usize) -> Result<&KeyEncoder> {
+        self.table.keys.get(key).ok_or_else(|| Error::new(codes::NO_OBJECT, format!("the table has no key {key}")))
     }
 
     /// The rows with these ids, in this order, in the given columns: for what `find` found.

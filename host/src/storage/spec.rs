@@ -22,15 +22,17 @@ impl TableId {
     }
 }
 
-/// Columns whose values are unique among the rows in which none of them is null.
+/// Columns by whose values rows are found; of a unique key, values that only one of the rows has in which none is null.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The name of the constraint.
     pub name: String,
     /// Indexes of columns, in the order of the key.
     pub columns: Vec<usize>,
-    /// Whether it is the primary key; storage enforces both kinds alike.
+    /// Whether it is the primary key; storage enforces all unique keys alike.
     pub primary: bool,
+    /// Whether no two rows may have the same values.
+    pub unique: bool,
 }
 
 /// What a table looks like.
@@ -38,7 +40,7 @@ pub struct Key {
 pub struct TableSpec {
     /// Its columns; any Arrow type.
     pub schema: SchemaRef,
-    /// Its unique keys; the first ones are the cheapest to look up.
+    /// Its keys, unique or not.
     pub keys: Vec<Key>,
 }
 

@@ -14,6 +14,7 @@ use super::manifest::{self, FORMAT_VERSION, Manifest};
 use super::record::{Kind, Operation, Record, encode};
 use super::recover::{self, Files, Head, Writers};
 use super::segment::Segments;
+use super::snapshot::Snapshot;
 use super::spec::{Finding, Info, Options};
 use super::state::State;
 use super::txn::{Transaction, Work};
@@ -219,6 +220,15 @@ impl Store {
         guard(&self.0.warnings).clone()
     }
 
+    /// The newest version, also of what other processes committed, for whoever only reads.
+    ///
+    /// # Errors
+    /// As [`Store::begin`].
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.0.refresh()?;
+        Ok(Snapshot::new(self.0.newest()))
+    }
+
     pub(crate) fn target(&self) -> Option<Target<'_>> {
         self.0.target()
     }
@@ -395,6 +405,10 @@ impl Shared {
         }
         self.refresh()?;
         let planned = self.newest();
+        for table in planned.tables.values() {
+            // What cannot be written now is made when it is needed.
+            let _ = super::index::complete(target, table);
+        }
         let operations = checkpoint::plan(target, &planned)?;
         if !operations.is_empty() {
             files.directory.sync_dir(super::segment::FOLDER)?;

@@ -1,7 +1,7 @@
 //! A table as an immutable value with structural sharing: its specification and its parts in the order of row ids.
 //! It finds rows by id and by key and makes the next value; it refuses to know who asks, transaction or recovery.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_empty_array};
 use arrow::compute::{concat_batches, interleave};
@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use roaring::{RoaringBitmap, RoaringTreemap};
 
 use super::ROWS_PER_GROUP;
+use super::finder::{Finder, RowPlace};
 use super::keys::{EncodedKeys, IndexList, KeyEncoder, KeyIndex, KeyIndexes, KeyRange};
 use super::part::{Part, from_arrow};
 use super::record::Attached;
@@ -39,17 +40,43 @@ pub(crate) struct Table {
     pub(crate) rows: u64,
     /// Ascending and disjoint by row id.
     pub(crate) parts: Arc<Vec<Part>>,
+    finders: Finders,
+}
+
+/// For each key how to find rows by it, made when first needed. A clone begins anew, because it is made to be changed.
+#[derive(Debug, Default)]
+struct Finders(OnceLock<Box<[OnceLock<Arc<Finder>>]>>);
+
+impl Clone for Finders {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl Table {
     pub(crate) fn new(id: TableId, spec: Arc<TableSpec>, version: u64) -> Result<Self> {
         let keys = encoders(&spec)?;
-        Ok(Self { id, spec, keys, spec_version: version, version, next_row: 0, rows: 0, parts: Arc::default() })
+        let (parts, finders) = Default::default();
+        Ok(Self { id, spec, keys, spec_version: version, version, next_row: 0, rows: 0, parts, finders })
+    }
+
+    /// How to find rows by a key.
+    pub(crate) fn finder(&self, key: usize) -> Arc<Finder> {
+        let made = self.finders.0.get_or_init(|| self.keys.iter().map(|_| OnceLock::new()).collect());
+        let fresh = || Arc::new(Finder::new(&self.keys[key], &self.parts));
+        match made.get(key) {
+            Some(made) => {
+                let finder = made.get_or_init(fresh);
+                if finder.is_of(&self.parts) { finder.clone() } else { fresh() }
+            }
+            None => fresh(),
+        }
     }
 
     /// The same rows under another specification.
     pub(crate) fn alter(&mut self, spec: Arc<TableSpec>, columns: &[Option<usize>]) -> Result<()> {
         self.keys = encoders(&spec)?;
+        self.finders = Finders::default();
         self.parts = Arc::new(self.parts.iter().map(|part| part.with_columns(spec.schema.clone(), columns)).collect());
         self.spec = spec;
         Ok(())
@@ -179,24 +206,32 @@ impl Table {
     }
 
     /// Finds rows by a key, among parts that may hold ids from `from` on.
-    pub(crate) fn find(&self, key: &KeyEncoder, keys: &EncodedKeys, from: u64) -> Result<Vec<Option<u64>>> {
+    pub(crate) fn find(&self, key: usize, keys: &EncodedKeys, from: u64) -> Result<Vec<Option<u64>>> {
         let mut found = vec![None; keys.len()];
-        for part in self.parts.iter().rev().take_while(|part| part.ids().last().is_some_and(|last| last >= from)) {
-            key.find(part, keys, &mut found, |id| id >= from)?;
-        }
+        self.finder(key).visit(&self.keys[key], keys, from, |position, _, id| found[position] = Some(id))?;
+        Ok(found)
+    }
+
+    /// A row with a key, if there is one.
+    pub(crate) fn locate(&self, key: usize, values: &[ArrayRef]) -> Result<Option<RowPlace>> {
+        let encoder = &self.keys[key];
+        let keys = encoder.encode(values.to_vec())?;
+        let mut found = None;
+        self.finder(key).visit(encoder, &keys, 0, |_, place, _| found = Some(place))?;
         Ok(found)
     }
 
     /// Refuses rows of which one has a key that is taken; otherwise returns what it learnt of their keys.
     pub(crate) fn check_unique(&self, batch: &RecordBatch) -> Result<IndexList> {
         let mut indexes: IndexList = Vec::with_capacity(self.keys.len());
-        for key in self.keys.iter() {
+        for (at, key) in self.keys.iter().enumerate() {
             let values = key.key.columns.iter().map(|&column| batch.column(column).clone()).collect();
             let keys = key.encode(values)?;
             let range = keys.range();
-            let taken = match keys.duplicate(&range) {
-                Some(position) => Some(position),
-                None => self.find(key, &keys, 0)?.iter().position(Option::is_some),
+            let taken = match key.key.unique.then(|| keys.duplicate()) {
+                None => None,
+                Some(Some(position)) => Some(position),
+                Some(None) => self.find(at, &keys, 0)?.iter().position(Option::is_some),
             };
             if let Some(position) = taken {
                 return Err(key.violation(&self.spec.schema, &keys, position));
@@ -259,12 +294,22 @@ impl Table {
 
     /// Refuses a table in which two live rows have the same key: for keys that are added later.
     pub(crate) fn check_all_unique(&self) -> Result<()> {
-        let mut seen = Self { parts: Arc::default(), rows: 0, next_row: 0, ..self.clone() };
-        let all: Vec<usize> = (0..self.spec.schema.fields().len()).collect();
-        for part in self.parts.iter() {
-            let batch = part.read(&all)?;
-            let indexes = seen.check_unique(&batch)?;
-            seen.append(&batch, indexes)?;
+        for key in self.keys.iter().filter(|key| key.key.unique) {
+            let mut parts = Vec::with_capacity(self.parts.len());
+            for part in self.parts.iter() {
+                parts.push(key.encode(part.read(&key.key.columns)?.columns().to_vec())?);
+            }
+            let valid = || {
+                parts
+                    .iter()
+                    .flat_map(|keys| (0..keys.len()).filter(|&row| keys.is_valid(row)).map(move |row| (keys, row)))
+            };
+            let mut sorted: Vec<(u64, &[u8], &EncodedKeys, usize)> =
+                valid().map(|(keys, row)| (keys.word(row).unwrap_or(0), keys.bytes(row), keys, row)).collect();
+            sorted.sort_unstable_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)));
+            if let Some(pair) = sorted.windows(2).find(|pair| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1)) {
+                return Err(key.violation(&self.spec.schema, pair[1].2, pair[1].3));
+            }
         }
         Ok(())
     }

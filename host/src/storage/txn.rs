@@ -130,13 +130,14 @@ impl Transaction {
         spec.validate()?;
         let mut next = Table::clone(changes.state.tables.get(&table).ok_or_else(no_table)?);
         check_columns(&next, &spec, &columns)?;
-        let old_keys: Vec<_> = next.spec.keys.iter().map(|key| &key.columns).cloned().collect();
+        let unique = next.spec.keys.iter().filter(|key| key.unique);
+        let old_keys: Vec<_> = unique.map(|key| &key.columns).cloned().collect();
         next.alter(Arc::new(spec), &columns)?;
         let is_old = |key: &super::spec::Key| {
             let old: Option<Vec<usize>> = key.columns.iter().map(|&column| columns[column]).collect();
             old.is_some_and(|old| old_keys.contains(&old))
         };
-        if !next.spec.keys.iter().all(is_old) {
+        if !next.spec.keys.iter().filter(|key| key.unique).all(is_old) {
             next.check_all_unique()?;
         }
         let touched = Arc::make_mut(&mut changes.tables).entry(table).or_default();
@@ -279,6 +280,14 @@ impl Changes {
             Arc::make_mut(&mut self.state).tables.insert_mut(*id, Arc::new(next));
         }
         writers.finish()?;
+        for (id, touched) in self.tables.iter() {
+            if touched.altered.is_some()
+                && let Some(table) = self.state.tables.get(id)
+            {
+                // What cannot be written now is made when it is needed.
+                let _ = super::index::complete(target, table);
+            }
+        }
         let has_files = self.state.tables.values().any(|table| {
             table.parts.last().is_some_and(|part| part.ids().first() >= Some(PROVISIONAL) && !part.is_memory())
         });
@@ -373,11 +382,11 @@ impl Work {
 /// Refuses own rows whose keys others inserted since the base. Rows that others inserted have ids from the base's next
 /// one on, so that only those are looked at.
 fn check_new_keys(own: &Table, base: &Table, head: &Table) -> Result<()> {
-    for key in head.keys.iter() {
+    for (at, key) in head.keys.iter().enumerate().filter(|(_, key)| key.key.unique) {
         for part in own.parts.iter().filter(|part| part.ids().first() >= Some(PROVISIONAL)) {
             let batch = part.read(&key.key.columns)?;
             let keys = key.encode(batch.columns().to_vec())?;
-            if head.find(key, &keys, base.next_row)?.iter().any(Option::is_some) {
+            if head.find(at, &keys, base.next_row)?.iter().any(Option::is_some) {
                 return Err(conflict(&format!("inserted a row with the same key `{}`", key.key.name)));
             }
         }

@@ -170,6 +170,7 @@ pub(super) fn spec(table: &Table) -> storage::TableSpec {
         name: key.name.clone(),
         columns: table.positions(key),
         primary: key.primary,
+        unique: true,
     });
     storage::TableSpec { schema: table.arrow_schema(), keys: keys.collect() }
 }

@@ -5,6 +5,7 @@ mod durability;
 mod faults;
 pub(crate) mod faulty;
 mod hostile;
+mod indexes;
 mod model;
 mod processes;
 mod transactions;
@@ -23,7 +24,7 @@ fn notes() -> TableSpec {
             Field::new("id", DataType::Int64, false),
             Field::new("note", DataType::Utf8View, true),
         ])),
-        keys: vec![Key { name: "notes_pkey".into(), columns: vec![0], primary: true }],
+        keys: vec![Key { name: "notes_pkey".into(), columns: vec![0], primary: true, unique: true }],
     }
 }
 

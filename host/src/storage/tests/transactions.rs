@@ -175,7 +175,7 @@ fn altering_maps_columns_and_conflicts_with_writers_of_the_old_shape() {
         Field::new("extra", DataType::Float64, true),
         Field::new("id", DataType::Int64, false),
     ]);
-    let keys = vec![Key { name: "k".into(), columns: vec![2], primary: true }];
+    let keys = vec![Key { name: "k".into(), columns: vec![2], primary: true, unique: true }];
     alters.alter_table(table, TableSpec { schema: Arc::new(schema), keys }, vec![Some(1), None, Some(0)]).unwrap();
     appends.append(table, batch(&[(3, "c")])).unwrap();
     alters.commit().unwrap();
@@ -192,7 +192,7 @@ fn a_key_that_rows_break_is_refused_when_it_is_added() {
     let store = Store::memory().unwrap();
     let table = table_with(&store, &[(1, "same"), (2, "same")]);
     let mut spec = notes();
-    spec.keys.push(Key { name: "by_note".into(), columns: vec![1], primary: false });
+    spec.keys.push(Key { name: "by_note".into(), columns: vec![1], primary: false, unique: true });
     let transaction = store.begin().unwrap();
     let error = transaction.alter_table(table, spec, vec![Some(0), Some(1)]).unwrap_err();
     assert!(error.is(codes::UNIQUE) && error.message().contains("by_note"), "{error:?}");
