@@ -231,7 +231,7 @@ impl Finder {
                 continue;
             }
             let ready = unit.ready(key, &self.parts)?;
-            let (range, place): (_, Box<dyn Fn(usize) -> (Option<usize>, u32)>) = match ready {
+            let (range, place): (_, PlaceOf<'_>) = match ready {
                 Ready::Words(words, count) => {
                     let range =
                         bounds.of_words(0, *count, |word| run::lower_bound(0..*count, |row| words.at(row), word));
@@ -249,8 +249,7 @@ impl Finder {
                 }
                 Ready::Rows(count) => {
                     let part = unit.parts[0];
-                    let range = bounds.of_rows(self, key, 0..*count, |values, after, compare| {
-                        let _ = values;
+                    let range = bounds.of_rows(self, key, 0..*count, |_, after, compare| {
                         run::partition_point(0..*count, |row| match compare.order(part, row as u32, 0) {
                             Ordering::Less => true,
                             Ordering::Equal => after,
@@ -400,6 +399,9 @@ impl<'a> Comparators<'a> {
         self.failed.borrow_mut().take().map_or(Ok(()), Err)
     }
 }
+
+/// The part, if the table has it, and the position there of what stands at a place of a run.
+type PlaceOf<'a> = Box<dyn Fn(usize) -> (Option<usize>, u32) + 'a>;
 
 /// A span in the forms in which it is searched.
 struct SpanBounds {
