@@ -41,7 +41,7 @@ pub(crate) fn check(files: &Files, lock: &WriterLock) -> Result<Vec<Finding>> {
     for file in files_of(&state) {
         note(file.check_frame())?;
     }
-    for table in state.tables.values() {
+    for table in state.tables() {
         let mut is_sound = true;
         for part in table.parts.iter() {
             let result = check_part(table, part);

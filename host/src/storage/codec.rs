@@ -53,6 +53,10 @@ impl Encoder {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
+    pub(crate) fn i64(&mut self, value: i64) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
     /// Bytes whose number the format fixes.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
@@ -184,6 +188,10 @@ impl<'a> Decoder<'a> {
 
     pub(crate) fn u64(&mut self) -> Result<u64, Flaw> {
         Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    pub(crate) fn i64(&mut self) -> Result<i64, Flaw> {
+        Ok(i64::from_le_bytes(self.array()?))
     }
 
     pub(crate) fn usize(&mut self) -> Result<usize, Flaw> {

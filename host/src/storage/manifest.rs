@@ -1,22 +1,20 @@
 //! Manifests: a whole state as one checksummed file, and `CURRENT`, which names the newest. It refuses to believe a
 //! byte that the checksum does not cover.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use crc32c::crc32c;
 use ulid::Ulid;
 
 use super::codec::{Decoder, Encoder, Flaw};
 use super::io::{Directory, corrupt};
-use super::keys::KeyIndexes;
-use super::part::Part;
-use super::record::Attached;
-use super::rows::RowIds;
+use super::refs::{Branch, BranchId, Pin, Retention};
+use super::rows::RowNumbers;
 use super::segment::Segments;
-use super::spec::TableId;
-use super::state::{Entry, State};
-use super::table::Table;
+use super::sketch::Sketch;
+use super::state::State;
+use super::tree::Tree;
 use crate::error::{Error, Result, codes};
 
 /// The folder of manifests.
@@ -30,9 +28,6 @@ const FORMAT_MAGIC: &[u8; 8] = b"KODIAKDB";
 
 /// The version of the file format that this program writes, and the newest that it reads.
 pub(crate) const FORMAT_VERSION: u32 = 1;
-
-const MEMORY: u8 = 0;
-const SEGMENT: u8 = 1;
 
 /// A state and where the log goes on after it.
 #[derive(Debug)]
@@ -60,18 +55,7 @@ impl Manifest {
         out.raw(&database.to_bytes());
         out.u64(self.number);
         out.u64(self.wal);
-        out.u64(self.state.lsn);
-        out.u64(self.state.version);
-        out.count(self.state.tables.size());
-        for table in self.state.tables.values() {
-            encode_table(&mut out, table)?;
-        }
-        out.count(self.state.entries.size());
-        for (key, entry) in &self.state.entries {
-            out.bytes(key);
-            out.bytes(&entry.value);
-            out.u64(entry.version);
-        }
+        encode_state(&mut out, &self.state)?;
         let payload = out.finish();
         let mut file = Encoder::default();
         file.raw(MAGIC);
@@ -117,16 +101,7 @@ impl Manifest {
             return Err("it belongs to another database".to_owned());
         }
         let (number, wal) = (from.u64()?, from.u64()?);
-        let mut state = State { lsn: from.u64()?, version: from.u64()?, ..State::empty() };
-        for _ in 0..from.count(48)? {
-            let table = decode_table(&mut from, segments)?;
-            state.tables.insert_mut(table.id, Arc::new(table));
-        }
-        for _ in 0..from.count(24)? {
-            let key = Bytes::copy_from_slice(from.bytes()?);
-            let value = Bytes::copy_from_slice(from.bytes()?);
-            state.entries.insert_mut(key, Entry { value, version: from.u64()? });
-        }
+        let state = decode_state(&mut from, segments)?;
         if !from.is_empty() {
             return Err("it goes on after its end".to_owned());
         }
@@ -134,70 +109,90 @@ impl Manifest {
     }
 }
 
-fn encode_table(out: &mut Encoder, table: &Table) -> Result<()> {
-    out.u64(table.id.0);
-    out.spec(&table.spec);
-    out.u64(table.spec_version);
-    out.u64(table.version);
-    out.u64(table.next_row);
-    let all: Vec<usize> = (0..table.spec.schema.fields().len()).collect();
-    out.count(table.parts.len());
-    for part in table.parts.iter() {
-        match Attached::of(part) {
-            Some(attached) => {
-                out.u8(SEGMENT);
-                out.ids(part.ids());
-                attached.encode(out)?;
-            }
-            None => {
-                out.u8(MEMORY);
-                out.ids(&RowIds::collect(part.live_ids()));
-                out.batch(&part.read(&all)?)?;
-            }
-        }
+fn encode_state(out: &mut Encoder, state: &State) -> Result<()> {
+    out.u64(state.lsn);
+    out.u64(state.version);
+    out.i64(state.time);
+    state.retention.encode(out);
+    state.numbers.encode(out);
+    let trees = Order::of(state);
+    out.count(trees.0.len());
+    for (index, tree) in trees.0.iter().enumerate() {
+        // The one before is the nearest: of the same branch and a little older.
+        let before = index.checked_sub(1).and_then(|before| trees.0.get(before));
+        Sketch::of(tree, before.map(AsRef::as_ref))?.encode(out)?;
+    }
+    out.u32(state.next_branch);
+    out.count(state.branches.size());
+    for branch in state.branches.values() {
+        out.u32(branch.id.0);
+        out.bytes(branch.name.as_bytes());
+        out.u64(branch.parent.map_or(0, |parent| u64::from(parent.0) + 1));
+        out.u64(branch.from);
+        out.i64(branch.created);
+        out.u64(branch.moved);
+        out.u64(trees.place(&branch.tree));
+    }
+    out.count(state.pins.size());
+    for (name, pin) in &state.pins {
+        out.bytes(name.as_bytes());
+        out.u32(pin.branch.0);
+        out.u64(trees.place(&pin.tree));
     }
     Ok(())
 }
 
-fn decode_table(from: &mut Decoder<'_>, segments: &Segments) -> Result<Table, Flaw> {
-    let id = TableId(from.u64()?);
-    let spec = Arc::new(from.spec()?);
-    let (spec_version, version, next_row) = (from.u64()?, from.u64()?, from.u64()?);
-    let wrong = |error: Error| error.message().to_owned();
-    let mut table = Table::new(id, spec.clone(), spec_version).map_err(wrong)?;
-    let fields = spec.schema.fields().len();
-    let mut parts: Vec<Part> = Vec::new();
-    for _ in 0..from.count(10)? {
-        let tag = from.u8()?;
-        let ids = from.ids()?;
-        let part = match tag {
-            SEGMENT => {
-                let attached = Attached::decode(from, segments)?;
-                let columns = attached.columns.as_ref().map_or(attached.group.columns.len(), Vec::len);
-                if ids.count() != u64::from(attached.group.rows) || columns != fields {
-                    return Err("a row group does not fit its table".to_owned());
-                }
-                attached.part(ids, &spec.schema)
-            }
-            MEMORY => {
-                let batch = table.conform(&from.batch(&spec.schema)?).map_err(wrong)?;
-                if ids.count() != batch.num_rows() as u64 {
-                    return Err("rows and their ids do not match".to_owned());
-                }
-                let keys = KeyIndexes::new(table.learn_keys(&batch).map_err(wrong)?);
-                Part::memory(ids, batch, keys, spec.schema.clone())
-            }
-            tag => return Err(format!("a part of a table is of unknown kind {tag}")),
-        };
-        let after = parts.last().is_none_or(|last| last.ids().last() < part.ids().first());
-        if !after || part.ids().last() >= Some(next_row) {
-            return Err("row ids do not ascend".to_owned());
-        }
-        table.rows += part.rows() as u64;
-        parts.push(part);
+fn decode_state(from: &mut Decoder<'_>, segments: &Segments) -> Result<State, Flaw> {
+    let (lsn, version, time) = (from.u64()?, from.u64()?, from.i64()?);
+    let mut state = State { lsn, version, ..State::new(Retention::decode(from)?, time) };
+    state.numbers = RowNumbers::decode(from)?;
+    let mut trees: Vec<Arc<Tree>> = Vec::new();
+    for _ in 0..from.count(40)? {
+        let tree = Sketch::decode(from, segments)?.realize(trees.last().map(AsRef::as_ref))?;
+        trees.push(Arc::new(tree));
     }
-    (table.version, table.next_row, table.parts) = (version, next_row, Arc::new(parts));
-    Ok(table)
+    let tree = |place: u64| {
+        let tree = usize::try_from(place).ok().and_then(|place| trees.get(place));
+        tree.cloned().ok_or_else(|| "it names a tree that is not in it".to_owned())
+    };
+    state.next_branch = from.u32()?;
+    for _ in 0..from.count(48)? {
+        let id = BranchId(from.u32()?);
+        let name = from.text()?.into();
+        let parent = u32::try_from(from.u64()?).map_err(|_| "a branch is out of bounds")?.checked_sub(1).map(BranchId);
+        let (from_version, created, moved) = (from.u64()?, from.i64()?, from.u64()?);
+        let tree = tree(from.u64()?)?;
+        if id.0 >= state.next_branch {
+            return Err("a branch is out of bounds".to_owned());
+        }
+        state.branches.insert_mut(id, Arc::new(Branch { id, name, parent, from: from_version, created, moved, tree }));
+    }
+    for _ in 0..from.count(20)? {
+        let name = from.text()?.into();
+        let branch = BranchId(from.u32()?);
+        state.pins.insert_mut(name, Pin { branch, tree: tree(from.u64()?)? });
+    }
+    Ok(state)
+}
+
+/// The trees of a state in the order in which they are written.
+struct Order(Vec<Arc<Tree>>);
+
+impl Order {
+    fn of(state: &State) -> Self {
+        let heads = state.branches.values().map(|branch| (branch.id, &branch.tree));
+        let pins = state.pins.values().map(|pin| (pin.branch, &pin.tree));
+        let mut all: Vec<_> = heads.chain(pins).collect();
+        all.sort_by_key(|(branch, tree)| (*branch, tree.version));
+        let mut known = HashSet::new();
+        Self(
+            all.into_iter().filter(|(_, tree)| known.insert(Arc::as_ptr(tree))).map(|(_, tree)| tree.clone()).collect(),
+        )
+    }
+
+    fn place(&self, tree: &Arc<Tree>) -> u64 {
+        self.0.iter().position(|known| Arc::ptr_eq(known, tree)).unwrap_or(usize::MAX) as u64
+    }
 }
 
 /// Names the newest manifest.

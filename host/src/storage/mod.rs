@@ -18,9 +18,11 @@ mod manifest;
 mod part;
 mod record;
 mod recover;
+mod refs;
 mod rows;
 mod run;
 mod segment;
+mod sketch;
 mod snapshot;
 mod spec;
 mod state;
@@ -29,12 +31,14 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod txn;
 mod wal;
 
 pub use bytes::Bytes;
 pub use finder::{KeySpan, RowPlace};
 pub use part::Part;
+pub use refs::{BranchId, MAIN, Retention};
 pub use snapshot::{Snapshot, TableView};
 pub use spec::{Finding, Info, Key, Options, TableId, TableSpec};
 pub use statistics::ColumnStatistics;

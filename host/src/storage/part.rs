@@ -191,6 +191,20 @@ impl Part {
         }
     }
 
+    /// File and offset of the row group; `None` in memory.
+    pub(crate) fn place(&self) -> Option<(ulid::Ulid, u64)> {
+        self.stored().map(|(file, group)| (file.id, group.metadata.offset))
+    }
+
+    /// Whether it is the same rows of the same row group, seen in the same way.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.place().is_some()
+            && self.place() == other.place()
+            && self.deleted() == other.deleted()
+            && self.columns() == other.columns()
+            && self.ids() == other.ids()
+    }
+
     pub(crate) fn is_memory(&self) -> bool {
         matches!(self.0.body.values, Values::Memory { .. })
     }

@@ -13,9 +13,12 @@ use roaring::{RoaringBitmap, RoaringTreemap};
 use ulid::Ulid;
 
 use super::codec::{Decoder, Encoder, Flaw};
+use super::part::Part;
+use super::refs::{BranchId, Origin, Reference};
 use super::rows::RowIds;
 use super::segment::{Frame, Group, SegmentFile, Segments};
 use super::spec::{TableId, TableSpec};
+use super::table::Table;
 use crate::error::{Error, Result, codes};
 
 /// One record of the log.
@@ -23,7 +26,11 @@ use crate::error::{Error, Result, codes};
 pub(crate) struct Record {
     /// Its number: the one of the record before, plus one.
     pub(crate) lsn: u64,
+    /// The branch that it changes.
+    pub(crate) branch: BranchId,
     pub(crate) kind: Kind,
+    /// When it was written, in microseconds since 1970 (UTC).
+    pub(crate) time: i64,
     /// What it does, in order.
     pub(crate) operations: Vec<Operation>,
 }
@@ -31,13 +38,23 @@ pub(crate) struct Record {
 impl Record {
     /// The log refers to these segments from now on.
     pub(crate) fn publish_segments(&self) {
-        for operation in &self.operations {
+        self.segments().for_each(|file| file.publish());
+    }
+
+    /// The segments that it brings, some of them several times.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &Arc<SegmentFile>> {
+        self.operations.iter().flat_map(|operation| -> Box<dyn Iterator<Item = &Arc<SegmentFile>>> {
             match operation {
-                Operation::Attach { attached, .. } => attached.file.publish(),
-                Operation::Rewrite { groups, .. } => groups.iter().for_each(|(attached, _)| attached.file.publish()),
-                _ => {}
+                Operation::Attach { attached, .. } => Box::new(std::iter::once(&attached.file)),
+                Operation::Rewrite(rewrite) => Box::new(rewrite.groups.iter().map(|(attached, _)| &attached.file)),
+                Operation::Refer(
+                    Reference::CreateBranch { origin: Origin::Sketch(sketch), .. }
+                    | Reference::MoveBranch { origin: Origin::Sketch(sketch), .. }
+                    | Reference::Pin { origin: Origin::Sketch(sketch), .. },
+                ) => Box::new(sketch.attached().map(|attached| &attached.file)),
+                _ => Box::new(std::iter::empty()),
             }
-        }
+        })
     }
 }
 
@@ -50,11 +67,13 @@ pub(crate) enum Kind {
     Rewrite = 2,
     /// It is the last of its file; the next file has the next number.
     Rotate = 3,
+    /// It changes branches or pins, and nothing that is in them.
+    Refer = 4,
 }
 
 impl Kind {
     pub(crate) fn from_u16(kind: u16) -> Option<Self> {
-        [Self::Commit, Self::Rewrite, Self::Rotate].into_iter().find(|&known| known as u16 == kind)
+        [Self::Commit, Self::Rewrite, Self::Rotate, Self::Refer].into_iter().find(|&known| known as u16 == kind)
     }
 }
 
@@ -71,6 +90,18 @@ impl Batch {
             Self::Rows(batch) => Ok(batch.clone()),
             Self::Stored(bytes) => Decoder::new(bytes).batch(schema),
         }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Encoder) -> Result<()> {
+        match self {
+            Self::Rows(batch) => {
+                let mut rows = Encoder::default();
+                rows.batch(batch)?;
+                out.bytes(&rows.finish());
+            }
+            Self::Stored(bytes) => out.bytes(bytes),
+        }
+        Ok(())
     }
 }
 
@@ -122,13 +153,43 @@ pub(crate) enum Operation {
     Remove {
         key: Bytes,
     },
-    /// The rows with ids in `range`, both ends included, are from now on in these row groups. Rows of theirs that are
-    /// not live any more are deleted.
-    Rewrite {
-        table: TableId,
-        range: (u64, u64),
-        groups: Vec<(Attached, RowIds)>,
-    },
+    Rewrite(Rewrite),
+    Refer(Reference),
+}
+
+impl Operation {
+    /// Whether it changes something else than the tree of the record's branch. Such ones are made after the others.
+    pub(crate) fn is_apart(&self) -> bool {
+        matches!(self, Self::Rewrite(_) | Self::Refer(_))
+    }
+}
+
+/// The rows with ids in `range`, both ends included, are from now on in these row groups, in every tree whose rows there
+/// are among theirs. Rows of theirs that a tree does not have are deleted in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Rewrite {
+    pub(crate) table: TableId,
+    /// The specification to which the row groups belong.
+    pub(crate) spec_version: u64,
+    pub(crate) range: (u64, u64),
+    pub(crate) groups: Vec<(Attached, RowIds)>,
+}
+
+impl Rewrite {
+    /// Whether these row groups can take the place of parts of a table.
+    pub(crate) fn fits(&self, table: &Table) -> bool {
+        if table.id != self.table || table.spec_version != self.spec_version || !table.can_rewrite(self.range) {
+            return false;
+        }
+        let live = table.live_in(self.range);
+        let rows: RoaringTreemap = self.groups.iter().flat_map(|(_, ids)| ids.iter()).collect();
+        !live.is_empty() && live.is_subset(&rows)
+    }
+
+    /// The row groups as parts, which tables share.
+    pub(crate) fn parts(&self, schema: &SchemaRef) -> Vec<Part> {
+        self.groups.iter().map(|(attached, ids)| attached.part(ids.clone(), schema)).collect()
+    }
 }
 
 const CREATE: u8 = 1;
@@ -140,6 +201,7 @@ const DELETE: u8 = 6;
 const PUT: u8 = 7;
 const REMOVE: u8 = 8;
 const REWRITE: u8 = 9;
+const REFER: u8 = 10;
 
 /// The payload of a record.
 pub(crate) fn encode(operations: &[Operation]) -> Result<Vec<u8>> {
@@ -169,14 +231,7 @@ fn encode_operation(out: &mut Encoder, operation: &Operation) -> Result<()> {
         }
         Operation::Append { table, batch } => {
             head(out, APPEND, table);
-            match batch {
-                Batch::Rows(batch) => {
-                    let mut rows = Encoder::default();
-                    rows.batch(batch)?;
-                    out.bytes(&rows.finish());
-                }
-                Batch::Stored(bytes) => out.bytes(bytes),
-            }
+            batch.encode(out)?;
         }
         Operation::Attach { table, attached } => {
             head(out, ATTACH, table);
@@ -195,8 +250,13 @@ fn encode_operation(out: &mut Encoder, operation: &Operation) -> Result<()> {
             out.u8(REMOVE);
             out.bytes(key);
         }
-        Operation::Rewrite { table, range, groups } => {
+        Operation::Refer(change) => {
+            out.u8(REFER);
+            change.encode(out)?;
+        }
+        Operation::Rewrite(Rewrite { table, spec_version, range, groups }) => {
             head(out, REWRITE, table);
+            out.u64(*spec_version);
             out.u64(range.0);
             out.u64(range.1);
             out.count(groups.len());
@@ -228,6 +288,9 @@ fn decode_operation(from: &mut Decoder<'_>, segments: &Segments) -> Result<Opera
     if tag == REMOVE {
         return Ok(Operation::Remove { key: Bytes::copy_from_slice(from.bytes()?) });
     }
+    if tag == REFER {
+        return Ok(Operation::Refer(Reference::decode(from, segments)?));
+    }
     let table = TableId(from.u64()?);
     Ok(match tag {
         CREATE => Operation::CreateTable { table, spec: Arc::new(from.spec()?) },
@@ -237,9 +300,10 @@ fn decode_operation(from: &mut Decoder<'_>, segments: &Segments) -> Result<Opera
         ATTACH => Operation::Attach { table, attached: Attached::decode(from, segments)? },
         DELETE => Operation::Delete { table, rows: Arc::new(from.treemap()?) },
         REWRITE => {
-            let range = (from.u64()?, from.u64()?);
+            let (spec_version, range) = (from.u64()?, (from.u64()?, from.u64()?));
             let groups = (0..from.count(64)?).map(|_| Ok((Attached::decode(from, segments)?, from.ids()?)));
-            Operation::Rewrite { table, range, groups: groups.collect::<Result<_, Flaw>>()? }
+            let groups = groups.collect::<Result<_, Flaw>>()?;
+            Operation::Rewrite(Rewrite { table, spec_version, range, groups })
         }
         tag => return Err(format!("it has an operation of unknown kind {tag}")),
     })
@@ -286,8 +350,8 @@ impl Attached {
     }
 
     /// The part that it is, under these ids.
-    pub(crate) fn part(&self, ids: RowIds, schema: &SchemaRef) -> super::part::Part {
-        let mut part = super::part::Part::segment(ids, self.file.clone(), self.group.clone(), schema.clone());
+    pub(crate) fn part(&self, ids: RowIds, schema: &SchemaRef) -> Part {
+        let mut part = Part::segment(ids, self.file.clone(), self.group.clone(), schema.clone());
         if let Some(columns) = &self.columns {
             part = part.with_body_columns(columns.as_slice().into());
         }
@@ -295,7 +359,7 @@ impl Attached {
     }
 
     /// The other way round; `None` for a part in memory.
-    pub(crate) fn of(part: &super::part::Part) -> Option<Self> {
+    pub(crate) fn of(part: &Part) -> Option<Self> {
         let (file, group) = part.stored()?;
         Some(Self {
             file: file.clone(),

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ulid::Ulid;
 
@@ -10,6 +11,7 @@ use super::index;
 use super::io::{Directory, Mode, corrupt};
 use super::manifest::{self, Manifest};
 use super::record::{Kind, Record, decode};
+use super::refs::Retention;
 use super::segment::{self, SegmentFile, Segments};
 use super::state::State;
 use super::wal::{self, Next, WalFile};
@@ -73,15 +75,21 @@ pub(crate) struct CaughtUp {
 }
 
 /// Makes an empty database; the caller holds the writer lock. A crash on the way leaves what `is_unfinished` knows.
-pub(crate) fn create(directory: &Directory) -> Result<Ulid> {
+pub(crate) fn create(directory: &Directory, retention: Retention) -> Result<Ulid> {
     let database = Ulid::generate();
     for folder in [wal::FOLDER, manifest::FOLDER, segment::FOLDER, index::FOLDER] {
         directory.create_dir(folder)?;
     }
     WalFile::create(directory, database, 1, 1)?;
-    Manifest { number: 1, wal: 1, state: State::empty() }.write(directory, database)?;
+    Manifest { number: 1, wal: 1, state: State::new(retention, now()) }.write(directory, database)?;
     manifest::write_format(directory, database)?;
     Ok(database)
+}
+
+/// Microseconds since 1970 (UTC), as the clock says.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Whether a directory without a format is one that `create` was interrupted in: it holds nothing that a user or a
@@ -173,14 +181,15 @@ fn replay(files: &Files, head: &mut Head, writers: Writers, found: &mut CaughtUp
                     break false;
                 }
             };
-            if record.lsn != head.state.lsn + 1 {
-                return Err(corrupt(&name, &format!("record {} follows record {}", record.lsn, head.state.lsn)));
+            let wal::Stamp { lsn, time, branch, kind, .. } = record.stamp;
+            if lsn != head.state.lsn + 1 {
+                return Err(corrupt(&name, &format!("record {lsn} follows record {}", head.state.lsn)));
             }
             at += record.length;
             position.offset += record.length as u64;
             let operations = decode(record.payload, &files.segments);
-            let operations = operations.map_err(|flaw| corrupt(&name, &format!("record {}: {flaw}", record.lsn)))?;
-            let record = Record { lsn: record.lsn, kind: record.kind, operations };
+            let operations = operations.map_err(|flaw| corrupt(&name, &format!("record {lsn}: {flaw}")))?;
+            let record = Record { lsn, branch, kind, time, operations };
             let next = head.state.apply(&record);
             head.state = Arc::new(next.map_err(|error| corrupt(&name, error.message()))?);
             found.records += 1;
@@ -259,7 +268,7 @@ fn map_segments(state: &State) -> bool {
 pub(crate) fn files_of(state: &State) -> Vec<Arc<SegmentFile>> {
     let mut files: Vec<Arc<SegmentFile>> = Vec::new();
     let mut known = HashSet::new();
-    for table in state.tables.values() {
+    for table in state.tables() {
         for (file, _) in table.parts.iter().filter_map(|part| part.stored()) {
             if known.insert(file.id) {
                 files.push(file.clone());

@@ -1,9 +1,82 @@
-//! Row ids: which rows a part holds, in ascending order. It counts and finds, and refuses to hold values.
+//! Row ids: which rows a part holds, in ascending order, and which ids come next. It counts and finds, and refuses to
+//! hold values.
 
 use std::sync::Arc;
 
 use arrow::array::UInt64Array;
 use roaring::RoaringTreemap;
+use rpds::RedBlackTreeMapSync;
+
+use super::spec::TableId;
+use super::table::Table;
+use super::tree::misfit;
+use super::{PROVISIONAL, codec};
+use crate::error::Result;
+
+/// The ids that the next rows of each table get. Branches share it: rows with the same id are the same row everywhere.
+#[derive(Clone, Debug)]
+pub(crate) struct RowNumbers {
+    next: RedBlackTreeMapSync<TableId, u64>,
+    /// No table that is not listed has used this id, or a later one.
+    unlisted: u64,
+}
+
+impl Default for RowNumbers {
+    fn default() -> Self {
+        Self { next: RedBlackTreeMapSync::new_sync(), unlisted: 0 }
+    }
+}
+
+impl RowNumbers {
+    /// A table that never was there before.
+    pub(crate) fn begin(&mut self, table: TableId) {
+        self.next.insert_mut(table, 0);
+    }
+
+    /// The id of the next row of a table.
+    pub(crate) fn next(&self, table: &Table) -> u64 {
+        self.next.get(&table.id).copied().unwrap_or(self.unlisted).max(table.next_row)
+    }
+
+    /// A table has used its ids up to its next one.
+    pub(crate) fn used(&mut self, table: &Table) -> Result<()> {
+        if table.next_row >= PROVISIONAL {
+            return Err(misfit("row ids are used up"));
+        }
+        self.next.insert_mut(table.id, table.next_row);
+        Ok(())
+    }
+
+    /// Keeps count of these tables alone.
+    pub(crate) fn retain(&mut self, is_live: impl Fn(TableId) -> bool) {
+        let gone: Vec<(TableId, u64)> =
+            self.next.iter().filter(|(table, _)| !is_live(**table)).map(|(&table, &next)| (table, next)).collect();
+        for (table, next) in gone {
+            self.unlisted = self.unlisted.max(next);
+            self.next.remove_mut(&table);
+        }
+    }
+
+    pub(crate) fn encode(&self, out: &mut codec::Encoder) {
+        out.u64(self.unlisted);
+        out.count(self.next.size());
+        for (table, next) in &self.next {
+            out.u64(table.0);
+            out.u64(*next);
+        }
+    }
+
+    pub(crate) fn decode(from: &mut codec::Decoder<'_>) -> Result<Self, codec::Flaw> {
+        let mut numbers = Self { unlisted: from.u64()?, ..Self::default() };
+        for _ in 0..from.count(16)? {
+            numbers.next.insert_mut(TableId(from.u64()?), from.u64()?);
+        }
+        if numbers.unlisted >= PROVISIONAL || numbers.next.values().any(|&next| next >= PROVISIONAL) {
+            return Err("row ids are used up".to_owned());
+        }
+        Ok(numbers)
+    }
+}
 
 /// The ids of the rows of a part, ascending by position.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,35 +10,35 @@ use super::finder::{KeySpan, RowPlace};
 use super::keys::KeyEncoder;
 use super::part::Part;
 use super::spec::{TableId, TableSpec};
-use super::state::State;
 use super::table::Table;
+use super::tree::Tree;
 use crate::error::{Error, Result, codes};
 
 /// One immutable version of a database. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    state: Arc<State>,
+    tree: Arc<Tree>,
 }
 
 impl Snapshot {
-    pub(crate) fn new(state: Arc<State>) -> Self {
-        Self { state }
+    pub(crate) fn new(tree: Arc<Tree>) -> Self {
+        Self { tree }
     }
 
     /// The version that this is, or upon which the transaction stands that this belongs to.
     pub fn version(&self) -> u64 {
-        self.state.version
+        self.tree.version
     }
 
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Option<Bytes> {
-        self.state.entries.get(key).map(|entry| entry.value.clone())
+        self.tree.entries.get(key).map(|entry| entry.value.clone())
     }
 
     /// All keys that begin with `prefix`, in ascending order, with their values.
     pub fn scan(&self, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {
         let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
-        self.state
+        self.tree
             .entries
             .range::<[u8], _>(from)
             .take_while(|(key, _)| key.starts_with(prefix))
@@ -51,7 +51,7 @@ impl Snapshot {
     /// # Errors
     /// `NO_TABLE` if it is not there.
     pub fn table(&self, table: TableId) -> Result<TableView> {
-        let table = self.state.tables.get(&table).cloned();
+        let table = self.tree.tables.get(&table).cloned();
         let table = table.ok_or_else(|| Error::new(codes::NO_TABLE, "the table is not there any more"))?;
         Ok(TableView { table })
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 
+use super::refs::Retention;
 use crate::error::{Error, Result, codes};
 
 /// A table's number: unique for ever within a database, also across processes that create tables at the same time.
@@ -90,6 +91,8 @@ pub struct Options {
     pub spill_bytes_max: usize,
     /// Rows in a full row group, at most [`super::ROWS_PER_GROUP`].
     pub group_rows: usize,
+    /// How long a database that is created keeps old versions; one that is there has its own setting.
+    pub retention: Retention,
 }
 
 impl Default for Options {
@@ -102,6 +105,7 @@ impl Default for Options {
             spill_rows_max: 1 << 16,
             spill_bytes_max: 8 << 20,
             group_rows: super::ROWS_PER_GROUP,
+            retention: Retention::default(),
         }
     }
 }
@@ -115,13 +119,17 @@ pub struct Info {
     pub id: String,
     /// The version of the file format.
     pub format: u32,
-    /// The newest version.
+    /// The newest version of the main branch.
     pub version: u64,
-    /// Number of tables.
+    /// The newest version of any branch.
+    pub newest: u64,
+    /// Branches, the main one included.
+    pub branches: u64,
+    /// Number of tables on the main branch.
     pub tables: u64,
-    /// Live rows in all tables.
+    /// Live rows in them.
     pub rows: u64,
-    /// Entries of the key-value space.
+    /// Entries of its key-value space.
     pub entries: u64,
     /// Segment files in use.
     pub segments: u64,

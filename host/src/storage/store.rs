@@ -13,11 +13,12 @@ use super::lock::{Held, WriterLock};
 use super::manifest::{self, FORMAT_VERSION, Manifest};
 use super::record::{Kind, Operation, Record, encode};
 use super::recover::{self, Files, Head, Writers};
+use super::refs::{Branch, BranchId, MAIN, Retention};
 use super::segment::Segments;
 use super::snapshot::Snapshot;
 use super::spec::{Finding, Info, Options};
 use super::state::State;
-use super::txn::{Transaction, Work};
+use super::txn::{Transaction, Work, conflict};
 use super::wal::{self, WalFile};
 use crate::error::{Error, Result, codes};
 
@@ -69,7 +70,7 @@ impl Store {
     /// # Errors
     /// None today.
     pub fn memory() -> Result<Self> {
-        let state = Arc::new(State::empty());
+        let state = Arc::new(State::new(Retention::default(), recover::now()));
         let head = Head { state, log: None };
         Ok(Self::assemble(None, Options::default(), WriterLock::new(None), None, head, Vec::new()))
     }
@@ -101,7 +102,7 @@ impl Store {
                 if !recover::is_unfinished(&directory)? {
                     return Err(not_one());
                 }
-                database = Some(recover::create(&directory)?);
+                database = Some(recover::create(&directory, options.retention)?);
             }
         }
         if may_write && manifest::read_current(&directory)? == Some(1) {
@@ -165,11 +166,21 @@ impl Store {
     /// # Errors
     /// `CORRUPT` or `IO` when what other processes wrote cannot be read.
     pub fn begin(&self) -> Result<Transaction> {
-        self.0.refresh()?;
-        Ok(Transaction::new(self.clone(), self.0.newest(), self.is_read_only()))
+        self.begin_on("main")
     }
 
-    /// The newest version that this process has seen; `begin` looks for newer ones.
+    /// Begins a transaction on the newest version of a branch.
+    ///
+    /// # Errors
+    /// `NO_OBJECT` when there is no such branch, and as `begin`.
+    pub fn begin_on(&self, branch: &str) -> Result<Transaction> {
+        self.0.refresh()?;
+        let newest = self.0.newest();
+        let base = newest.branch_named(branch).ok_or_else(|| no_branch(branch))?;
+        Ok(Transaction::new(self.clone(), base.clone(), self.is_read_only()))
+    }
+
+    /// The newest version of any branch that this process has seen; `begin` looks for newer ones.
     pub fn version(&self) -> u64 {
         self.0.newest().version
     }
@@ -183,14 +194,17 @@ impl Store {
         let head = self.0.head().clone();
         let state = self.0.newest();
         let files = recover::files_of(&state);
+        let main = state.main()?;
         Ok(Info {
             path: self.0.path.clone(),
             id: self.0.files.as_ref().map(|files| files.database.to_string()).unwrap_or_default(),
             format: FORMAT_VERSION,
-            version: state.version,
-            tables: state.tables.size() as u64,
-            rows: state.tables.values().map(|table| table.rows).sum(),
-            entries: state.entries.size() as u64,
+            version: main.version,
+            newest: state.version,
+            branches: state.branches.size() as u64,
+            tables: main.tables.size() as u64,
+            rows: main.tables.values().map(|table| table.rows).sum(),
+            entries: main.entries.size() as u64,
             segments: files.len() as u64,
             segment_bytes: files.iter().filter_map(|file| Some(file.frame()?.length)).sum(),
             wal_bytes: head.log.as_ref().map_or(0, recover::Position::bytes),
@@ -226,14 +240,14 @@ impl Store {
     /// As [`Store::begin`].
     pub fn snapshot(&self) -> Result<Snapshot> {
         self.0.refresh()?;
-        Ok(Snapshot::new(self.0.newest()))
+        Ok(Snapshot::new(self.0.newest().main()?.clone()))
     }
 
     pub(crate) fn target(&self) -> Option<Target<'_>> {
         self.0.target()
     }
 
-    pub(crate) fn commit(&self, base: &State, work: &Work) -> Result<u64> {
+    pub(crate) fn commit(&self, base: &Branch, work: &Work) -> Result<u64> {
         let version = self.0.commit(base, work)?;
         if work.drops_tables()
             && let Err(error) = self.0.sweep()
@@ -249,7 +263,7 @@ impl Store {
 }
 
 impl Shared {
-    fn commit(&self, base: &State, work: &Work) -> Result<u64> {
+    fn commit(&self, base: &Branch, work: &Work) -> Result<u64> {
         if self.options.read_only {
             return Err(Error::new(codes::READ_ONLY, "the database is open for reading only"));
         }
@@ -259,8 +273,9 @@ impl Shared {
             let held = self.lock.hold()?;
             let mut head = self.head();
             self.catch_up(&mut head, &held)?;
-            work.validate(base, &head.state)?;
-            self.append(&mut head, &held, Kind::Commit, operations, &payload)?
+            let branch = head.state.branches.get(&base.id);
+            work.validate(base, branch.ok_or_else(|| conflict("dropped the branch that this one changes"))?)?;
+            self.append(&mut head, &held, base.id, Kind::Commit, operations, &payload)?
         };
         self.make_durable(state.lsn)?;
         self.publish(&state);
@@ -272,15 +287,18 @@ impl Shared {
         &self,
         head: &mut Head,
         _held: &Held<'_>,
+        branch: BranchId,
         kind: Kind,
         operations: Vec<Operation>,
         payload: &[u8],
     ) -> Result<Arc<State>> {
         let durable = self.durable_lsn()?;
-        let record = Record { lsn: head.state.lsn + 1, kind, operations };
+        let (lsn, time) = (head.state.lsn + 1, recover::now().max(head.state.time));
+        let record = Record { lsn, branch, kind, time, operations };
+        let stamp = wal::Stamp { lsn, durable, time, branch, kind };
         let next = Arc::new(head.state.apply(&record)?);
         if let Some(position) = &mut head.log {
-            match position.wal.append(position.offset, record.lsn, durable, kind, payload) {
+            match position.wal.append(position.offset, &stamp, payload) {
                 Ok(end) => position.offset = end,
                 Err(error) => {
                     // Nothing was promised yet. If the log can be cut back to what it was, nothing happened.
@@ -405,7 +423,7 @@ impl Shared {
         }
         self.refresh()?;
         let planned = self.newest();
-        for table in planned.tables.values() {
+        for table in planned.tables() {
             // What cannot be written now is made when it is needed.
             let _ = super::index::complete(target, table);
         }
@@ -418,10 +436,10 @@ impl Shared {
         let (head, number) = {
             let mut head = self.head();
             self.catch_up(&mut head, &held)?;
-            let operations = checkpoint::still_fitting(operations, &planned, &head.state);
+            let operations = checkpoint::still_fitting(operations, &head.state);
             if !operations.is_empty() {
                 let payload = encode(&operations)?;
-                self.append(&mut head, &held, Kind::Rewrite, operations, &payload)?;
+                self.append(&mut head, &held, MAIN, Kind::Rewrite, operations, &payload)?;
             }
             let is_new = head.log.as_ref().is_some_and(|position| position.bytes() > wal::HEADER);
             if !is_new {
@@ -449,7 +467,7 @@ impl Shared {
         let number = position.wal.number + 1;
         let next = WalFile::create(&files.directory, files.database, number, head.state.lsn + 2)?;
         let payload = encode(&[])?;
-        self.append(head, held, Kind::Rotate, Vec::new(), &payload)?;
+        self.append(head, held, MAIN, Kind::Rotate, Vec::new(), &payload)?;
         if let Err(error) = position.wal.file.sync() {
             self.poison(&error);
             self.cut_back(head, held);
@@ -529,6 +547,11 @@ fn place(head: &Head) -> (u64, u64) {
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn no_branch(name: &str) -> Error {
+    Error::new(codes::NO_OBJECT, format!("there is no branch `{name}`"))
+        .help("run `kodiak db branches` for those there are")
 }
 
 fn poisoned(cause: &Error) -> Error {

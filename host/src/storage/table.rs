@@ -12,7 +12,6 @@ use super::ROWS_PER_GROUP;
 use super::finder::{Finder, RowPlace};
 use super::keys::{EncodedKeys, IndexList, KeyEncoder, KeyIndex, KeyIndexes, KeyRange};
 use super::part::{Part, from_arrow};
-use super::record::Attached;
 use super::rows::RowIds;
 use super::spec::{TableId, TableSpec};
 use crate::error::{Error, Result, codes};
@@ -142,7 +141,7 @@ impl Table {
     }
 
     /// Puts row groups in the place of the rows with ids in `range`; nothing that anybody sees changes.
-    pub(crate) fn rewrite(&mut self, range: (u64, u64), groups: &[(Attached, RowIds)]) -> Result<()> {
+    pub(crate) fn rewrite(&mut self, range: (u64, u64), groups: &[Part]) -> Result<()> {
         let (first, last) = range;
         let start = self.parts.partition_point(|part| part.ids().last() < Some(first));
         let end = self.parts.partition_point(|part| part.ids().first() <= Some(last));
@@ -163,20 +162,21 @@ impl Table {
         };
         let mut new = Vec::with_capacity(groups.len());
         let mut rows = before.iter().chain(&after).map(|part| part.rows() as u64).sum::<u64>();
-        for (attached, ids) in groups {
+        for group in groups {
+            let ids = group.ids();
             let inside = ids.first() >= Some(first) && ids.last() <= Some(last);
-            if ids.count() != u64::from(attached.group.rows) || !inside {
-                return Err(super::state::misfit("a rewritten segment has other rows than it should"));
+            if group.stored().is_none_or(|(_, stored)| ids.count() != u64::from(stored.rows)) || !inside {
+                return Err(super::tree::misfit("a rewritten segment has other rows than it should"));
             }
             let dead = (0u32..).zip(ids.iter()).filter(|&(_, id)| !live(id)).map(|(position, _)| position).collect();
-            let part = attached.part(ids.clone(), &self.spec.schema).with_deleted(dead);
+            let part = group.with_deleted(dead);
             rows += part.rows() as u64;
             if part.rows() > 0 {
                 new.push(part);
             }
         }
         if rows != old.iter().map(|part| part.rows() as u64).sum::<u64>() {
-            return Err(super::state::misfit("a rewritten segment lacks rows"));
+            return Err(super::tree::misfit("a rewritten segment lacks rows"));
         }
         Arc::make_mut(&mut self.parts).splice(start..end, before.into_iter().chain(new).chain(after));
         Ok(())
@@ -190,6 +190,13 @@ impl Table {
             !outside && (first < Some(range.0) || last > Some(range.1))
         };
         self.parts.iter().all(|part| part.is_memory() || !crosses(part))
+    }
+
+    /// The ids of the live rows with ids in `range`, both ends included.
+    pub(crate) fn live_in(&self, range: (u64, u64)) -> RoaringTreemap {
+        let start = self.parts.partition_point(|part| part.ids().last() < Some(range.0));
+        let inside = self.parts[start..].iter().take_while(|part| part.ids().first() <= Some(range.1));
+        inside.flat_map(Part::live_ids).filter(|id| (range.0..=range.1).contains(id)).collect()
     }
 
     /// Whether a row with this id is there and not deleted.

@@ -15,11 +15,12 @@ use roaring::RoaringTreemap;
 
 use super::bulk::{Spill, Target, Writers};
 use super::record::{Attached, Batch, Operation};
+use super::refs::Branch;
 use super::snapshot::Snapshot;
 use super::spec::{TableId, TableSpec};
-use super::state::{Entry, State};
 use super::store::Store;
 use super::table::{Table, compact};
+use super::tree::{Entry, Tree};
 use super::{PROVISIONAL, ROWS_PER_GROUP};
 use crate::error::{Error, Result, codes};
 
@@ -30,7 +31,8 @@ static PRIVATE_VERSION: AtomicU64 = AtomicU64::new(PROVISIONAL);
 #[derive(Debug)]
 pub struct Transaction {
     store: Store,
-    base: Arc<State>,
+    /// The branch as it was.
+    base: Arc<Branch>,
     changes: Mutex<Changes>,
     /// Files that rows are being written to. Savepoints do not know them: going back completes them as they are.
     writers: Mutex<Writers>,
@@ -45,7 +47,7 @@ pub struct Savepoint(Changes);
 #[derive(Clone, Debug)]
 struct Changes {
     /// The base with the changes made; own rows have provisional ids.
-    state: Arc<State>,
+    tree: Arc<Tree>,
     tables: Arc<BTreeMap<TableId, Touched>>,
     entries: Arc<BTreeMap<Bytes, Option<Bytes>>>,
 }
@@ -62,8 +64,8 @@ struct Touched {
 }
 
 impl Transaction {
-    pub(crate) fn new(store: Store, base: Arc<State>, read_only: bool) -> Self {
-        let changes = Changes { state: base.clone(), tables: Arc::default(), entries: Arc::default() };
+    pub(crate) fn new(store: Store, base: Arc<Branch>, read_only: bool) -> Self {
+        let changes = Changes { tree: base.tree.clone(), tables: Arc::default(), entries: Arc::default() };
         Self {
             store,
             base,
@@ -75,7 +77,7 @@ impl Transaction {
 
     /// What this transaction sees now, its own changes included.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.changes().state.clone())
+        Snapshot::new(self.changes().tree.clone())
     }
 
     /// Whether it refuses to write.
@@ -97,7 +99,7 @@ impl Transaction {
         spec.validate()?;
         let id = TableId::fresh();
         let table = Table::new(id, Arc::new(spec), private_version())?;
-        Arc::make_mut(&mut changes.state).tables.insert_mut(id, Arc::new(table));
+        Arc::make_mut(&mut changes.tree).tables.insert_mut(id, Arc::new(table));
         Arc::make_mut(&mut changes.tables).insert(id, Touched { created: true, ..Touched::default() });
         Ok(id)
     }
@@ -108,7 +110,7 @@ impl Transaction {
     /// `NO_TABLE`, `READ_ONLY`.
     pub fn drop_table(&self, table: TableId) -> Result<()> {
         let mut changes = self.writable()?;
-        if !Arc::make_mut(&mut changes.state).tables.remove_mut(&table) {
+        if !Arc::make_mut(&mut changes.tree).tables.remove_mut(&table) {
             return Err(no_table());
         }
         let touched = Arc::make_mut(&mut changes.tables);
@@ -128,7 +130,7 @@ impl Transaction {
     pub fn alter_table(&self, table: TableId, spec: TableSpec, columns: Vec<Option<usize>>) -> Result<()> {
         let mut changes = self.writable()?;
         spec.validate()?;
-        let mut next = Table::clone(changes.state.tables.get(&table).ok_or_else(no_table)?);
+        let mut next = Table::clone(changes.tree.tables.get(&table).ok_or_else(no_table)?);
         check_columns(&next, &spec, &columns)?;
         let unique = next.spec.keys.iter().filter(|key| key.unique);
         let old_keys: Vec<_> = unique.map(|key| &key.columns).cloned().collect();
@@ -155,7 +157,7 @@ impl Transaction {
     /// `TYPE`, `NOT_NULL` and `UNIQUE` when they do not fit; nothing of `batch` is added then.
     pub fn append(&self, table: TableId, batch: RecordBatch) -> Result<()> {
         let mut changes = self.writable()?;
-        let mut next = Table::clone(changes.state.tables.get(&table).ok_or_else(no_table)?);
+        let mut next = Table::clone(changes.tree.tables.get(&table).ok_or_else(no_table)?);
         let batch = compact(&next.conform(&batch)?)?;
         next.next_row = next.next_row.max(PROVISIONAL);
         for start in (0..batch.num_rows()).step_by(ROWS_PER_GROUP) {
@@ -179,7 +181,7 @@ impl Transaction {
     /// `NO_TABLE`, `READ_ONLY`.
     pub fn delete(&self, table: TableId, rows: &[u64]) -> Result<u64> {
         let mut changes = self.writable()?;
-        let mut next = Table::clone(changes.state.tables.get(&table).ok_or_else(no_table)?);
+        let mut next = Table::clone(changes.tree.tables.get(&table).ok_or_else(no_table)?);
         let mut ids = rows.to_vec();
         ids.sort_unstable();
         ids.dedup();
@@ -200,9 +202,9 @@ impl Transaction {
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
         let mut changes = self.writable()?;
         let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
-        let version = changes.state.version;
+        let version = changes.tree.version;
         let entry = Entry { value: value.clone(), version };
-        Arc::make_mut(&mut changes.state).entries.insert_mut(key.clone(), entry);
+        Arc::make_mut(&mut changes.tree).entries.insert_mut(key.clone(), entry);
         Arc::make_mut(&mut changes.entries).insert(key, Some(value));
         Ok(())
     }
@@ -213,7 +215,7 @@ impl Transaction {
     /// `READ_ONLY`.
     pub fn remove(&self, key: &[u8]) -> Result<()> {
         let mut changes = self.writable()?;
-        if Arc::make_mut(&mut changes.state).entries.remove_mut(key) {
+        if Arc::make_mut(&mut changes.tree).entries.remove_mut(key) {
             Arc::make_mut(&mut changes.entries).insert(Bytes::copy_from_slice(key), None);
         }
         Ok(())
@@ -242,7 +244,7 @@ impl Transaction {
     pub fn commit(self) -> Result<u64> {
         let mut changes = self.changes().clone();
         if changes.tables.is_empty() && changes.entries.is_empty() {
-            return Ok(self.base.version);
+            return Ok(self.base.tree.version);
         }
         if let Some(target) = self.store.target() {
             changes.complete(target, &mut self.writers())?;
@@ -274,21 +276,21 @@ impl Changes {
     /// Puts many rows into segments, and makes these durable.
     fn complete(&mut self, target: Target<'_>, writers: &mut Writers) -> Result<()> {
         for id in self.tables.keys() {
-            let Some(table) = self.state.tables.get(id) else { continue };
+            let Some(table) = self.tree.tables.get(id) else { continue };
             let mut next = Table::clone(table);
             writers.spill(target, &mut next, Spill::AllOfMuch)?;
-            Arc::make_mut(&mut self.state).tables.insert_mut(*id, Arc::new(next));
+            Arc::make_mut(&mut self.tree).tables.insert_mut(*id, Arc::new(next));
         }
         writers.finish()?;
         for (id, touched) in self.tables.iter() {
             if touched.altered.is_some()
-                && let Some(table) = self.state.tables.get(id)
+                && let Some(table) = self.tree.tables.get(id)
             {
                 // What cannot be written now is made when it is needed.
                 let _ = super::index::complete(target, table);
             }
         }
-        let has_files = self.state.tables.values().any(|table| {
+        let has_files = self.tree.tables.values().any(|table| {
             table.parts.last().is_some_and(|part| part.ids().first() >= Some(PROVISIONAL) && !part.is_memory())
         });
         if has_files { target.segments.directory.sync_dir(super::segment::FOLDER) } else { Ok(()) }
@@ -296,7 +298,7 @@ impl Changes {
 
     fn replace(&mut self, mut table: Table) {
         table.version = private_version();
-        Arc::make_mut(&mut self.state).tables.insert_mut(table.id, Arc::new(table));
+        Arc::make_mut(&mut self.tree).tables.insert_mut(table.id, Arc::new(table));
     }
 }
 
@@ -305,7 +307,11 @@ pub(crate) struct Work(Changes);
 
 impl Work {
     /// Refuses what does not fit what others committed since `base`.
-    pub(crate) fn validate(&self, base: &State, head: &State) -> Result<()> {
+    pub(crate) fn validate(&self, base: &Branch, head: &Branch) -> Result<()> {
+        if base.moved != head.moved {
+            return Err(conflict("moved the branch that this one changes"));
+        }
+        let (base, head) = (&base.tree, &head.tree);
         for (id, touched) in self.0.tables.iter() {
             if touched.created {
                 continue;
@@ -319,7 +325,7 @@ impl Work {
             if touched.dropped || base.version == head.version {
                 continue;
             }
-            let own = self.0.state.tables.get(id);
+            let own = self.0.tree.tables.get(id);
             if touched.altered.is_some() && own.is_some_and(|own| own.spec.keys != base.spec.keys) {
                 return Err(conflict("changed a table to which this one adds a key"));
             }
@@ -331,7 +337,7 @@ impl Work {
             }
         }
         for key in self.0.entries.keys() {
-            let stamp = |state: &State| state.entries.get(key).map(|entry| entry.version);
+            let stamp = |tree: &Tree| tree.entries.get(key).map(|entry| entry.version);
             if stamp(base) != stamp(head) {
                 return Err(conflict("changed an entry that this one changes"));
             }
@@ -352,7 +358,7 @@ impl Work {
                 operations.push(Operation::DropTable { table });
                 continue;
             }
-            let own = self.0.state.tables.get(&table).ok_or_else(no_table)?;
+            let own = self.0.tree.tables.get(&table).ok_or_else(no_table)?;
             if touched.created {
                 operations.push(Operation::CreateTable { table, spec: own.spec.clone() });
             } else if let Some(columns) = &touched.altered {
@@ -427,6 +433,6 @@ fn no_table() -> Error {
     Error::new(codes::NO_TABLE, "the table is not there any more")
 }
 
-fn conflict(what: &str) -> Error {
+pub(crate) fn conflict(what: &str) -> Error {
     Error::new(codes::CONFLICT, format!("another transaction {what}")).help("run the transaction again")
 }

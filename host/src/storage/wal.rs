@@ -11,6 +11,7 @@ use ulid::Ulid;
 use super::codec::{Decoder, Encoder, Flaw};
 use super::io::{Directory, File, Mode, corrupt};
 use super::record::Kind;
+use super::refs::BranchId;
 use crate::error::{Error, Result, codes};
 
 /// The folder of log files.
@@ -21,14 +22,11 @@ pub(crate) const HEADER: u64 = 48;
 const MAGIC: &[u8; 8] = b"KDKWAL01";
 
 /// Bytes before the payload of a record.
-const RECORD_HEADER: usize = 40;
+const RECORD_HEADER: usize = 48;
 const RECORD_MAGIC: [u8; 4] = *b"KREC";
 
 /// A record cannot be longer: larger transactions write segments.
 const PAYLOAD_MAX: usize = 1 << 30;
-
-/// The branch that every record belongs to so far.
-const MAIN: u32 = 0;
 
 /// One file of the log.
 #[derive(Clone, Debug)]
@@ -37,13 +35,23 @@ pub(crate) struct WalFile {
     pub(crate) number: u64,
 }
 
+/// What the log says of a record beside its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) lsn: u64,
+    /// Every record up to this one was durable when it was written.
+    pub(crate) durable: u64,
+    /// Microseconds since 1970 (UTC).
+    pub(crate) time: i64,
+    pub(crate) branch: BranchId,
+    pub(crate) kind: Kind,
+}
+
 /// A record as it lies in a file.
 #[derive(Debug)]
 pub(crate) struct Stored<'a> {
-    pub(crate) lsn: u64,
-    pub(crate) kind: Kind,
+    pub(crate) stamp: Stamp,
     pub(crate) payload: &'a [u8],
-    durable: u64,
     /// Bytes, header included.
     pub(crate) length: usize,
 }
@@ -109,17 +117,18 @@ impl WalFile {
     }
 
     /// Writes a record at `offset`, not yet durable, and returns where the next one goes.
-    pub(crate) fn append(&self, offset: u64, lsn: u64, durable: u64, kind: Kind, payload: &[u8]) -> Result<u64> {
+    pub(crate) fn append(&self, offset: u64, stamp: &Stamp, payload: &[u8]) -> Result<u64> {
         if payload.len() > PAYLOAD_MAX {
             return Err(Error::new(codes::UNSUPPORTED, "the transaction is too large for one record of the log"));
         }
         let mut rest = Encoder::default();
         rest.u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
         rest.u32(crc32c(payload));
-        rest.u64(lsn);
-        rest.u64(durable);
-        rest.u32(MAIN);
-        rest.u16(kind as u16);
+        rest.u64(stamp.lsn);
+        rest.u64(stamp.durable);
+        rest.i64(stamp.time);
+        rest.u32(stamp.branch.0);
+        rest.u16(stamp.kind as u16);
         rest.u16(0);
         let rest = rest.finish();
         let mut bytes = Vec::with_capacity(RECORD_HEADER + payload.len());
@@ -152,23 +161,22 @@ fn parse(bytes: &[u8]) -> Result<Stored<'_>, Flaw> {
     }
     let mut fields = Decoder::new(header);
     let (length, checksum) = (fields.u32()? as usize, fields.u32()?);
-    let (lsn, durable) = (fields.u64()?, fields.u64()?);
-    let (branch, kind) = (fields.u32()?, fields.u16()?);
+    let (lsn, durable, time) = (fields.u64()?, fields.u64()?, fields.i64()?);
+    let (branch, kind) = (BranchId(fields.u32()?), fields.u16()?);
     let payload = from.raw(length)?;
     if crc32c(payload) != checksum {
         return Err(format!("the checksum of record {lsn} does not match"));
     }
-    if branch != MAIN {
-        return Err(format!("record {lsn} is of branch {branch}, which is not there"));
-    }
     let kind = Kind::from_u16(kind).ok_or_else(|| format!("record {lsn} is of unknown kind {kind}"))?;
-    Ok(Stored { lsn, kind, payload, durable, length: RECORD_HEADER + length })
+    let stamp = Stamp { lsn, durable, time, branch, kind };
+    Ok(Stored { stamp, payload, length: RECORD_HEADER + length })
 }
 
 /// Whether the bad record number `lsn` at the beginning of `bytes` is known to have been durable, so that it is damage
 /// rather than the tail that a crash left.
 pub(crate) fn was_durable(bytes: &[u8], lsn: u64) -> bool {
-    let later = |start: usize| parse(&bytes[start..]).is_ok_and(|record| record.durable >= lsn && record.lsn > lsn);
+    let later =
+        |start: usize| parse(&bytes[start..]).is_ok_and(|record| record.stamp.durable >= lsn && record.stamp.lsn > lsn);
     (1..bytes.len().saturating_sub(RECORD_HEADER - 1))
         .any(|start| bytes[start..].starts_with(&RECORD_MAGIC) && later(start))
 }
@@ -179,6 +187,10 @@ mod tests {
     use super::*;
     use crate::storage::tests::faulty::Twin;
 
+    fn stamp(lsn: u64, durable: u64) -> Stamp {
+        Stamp { lsn, durable, time: 5, branch: BranchId(3), kind: Kind::Commit }
+    }
+
     fn three_records() -> (Vec<u8>, [usize; 4]) {
         let directory = Twin::new(1).directory();
         directory.create_dir(FOLDER).unwrap();
@@ -186,7 +198,7 @@ mod tests {
         let mut ends = [HEADER as usize; 4];
         for lsn in 1..=3 {
             let payload = vec![lsn as u8; 10 * lsn];
-            let end = wal.append(ends[lsn - 1] as u64, lsn as u64, lsn as u64 - 1, Kind::Commit, &payload).unwrap();
+            let end = wal.append(ends[lsn - 1] as u64, &stamp(lsn as u64, lsn as u64 - 1), &payload).unwrap();
             ends[lsn] = end as usize;
         }
         (wal.file.read_from(0).unwrap(), ends)
@@ -211,14 +223,14 @@ mod tests {
         let directory = Twin::new(1).directory();
         directory.create_dir(FOLDER).unwrap();
         let wal = WalFile::create(&directory, Ulid::from_bytes([7; 16]), 1, 1).unwrap();
-        let end = wal.append(HEADER, 1, 0, Kind::Commit, b"lost").unwrap();
-        let end = wal.append(end, 2, 0, Kind::Commit, b"kept").unwrap();
+        let end = wal.append(HEADER, &stamp(1, 0), b"lost").unwrap();
+        let end = wal.append(end, &stamp(2, 0), b"kept").unwrap();
         let mut bytes = wal.file.read_from(HEADER).unwrap();
-        bytes[41] ^= 1;
+        bytes[49] ^= 1;
         assert!(matches!(next(&bytes), Next::Bad(_)) && !was_durable(&bytes, 1));
-        wal.append(end, 3, 2, Kind::Commit, b"knows").unwrap();
+        wal.append(end, &stamp(3, 2), b"knows").unwrap();
         let mut bytes = wal.file.read_from(HEADER).unwrap();
-        bytes[41] ^= 1;
+        bytes[49] ^= 1;
         assert!(was_durable(&bytes, 1));
     }
 
@@ -228,7 +240,7 @@ mod tests {
         for end in ends[2] + 1..ends[3] {
             assert!(matches!(next(&bytes[ends[2]..end]), Next::Bad(_)));
         }
-        assert!(matches!(next(&bytes[ends[2]..]), Next::Record(Stored { lsn: 3, durable: 2, .. })));
+        assert!(matches!(next(&bytes[ends[2]..]), Next::Record(record) if record.stamp == stamp(3, 2)));
         assert!(matches!(next(&bytes[ends[3]..]), Next::End));
     }
 

@@ -10,10 +10,12 @@ use super::*;
 use crate::storage::bulk::{Target, rewrite};
 use crate::storage::lock::WriterLock;
 use crate::storage::manifest::Manifest;
-use crate::storage::record::{Batch, Kind, Operation, Record, decode, encode};
+use crate::storage::record::{Batch, Kind, Operation, Record, Rewrite, decode, encode};
+use crate::storage::refs::{Origin, Reference};
 use crate::storage::segment::Segments;
+use crate::storage::sketch::Sketch;
 use crate::storage::state::State;
-use crate::storage::{Bytes, Options};
+use crate::storage::{BranchId, Bytes, MAIN, Options, Retention};
 
 /// One operation of every kind, and the state in which they can be applied.
 fn every_operation(segments: &Segments) -> (State, Vec<Operation>) {
@@ -31,18 +33,36 @@ fn every_operation(segments: &Segments) -> (State, Vec<Operation>) {
         Operation::CreateTable { table: other, spec: Arc::new(notes()) },
         Operation::AlterTable { table: other, spec: Arc::new(notes()), columns: vec![Some(0), None] },
     ];
-    let record = Record { lsn: 1, kind: Kind::Commit, operations: operations.clone() };
+    let record = Record { lsn: 1, branch: MAIN, kind: Kind::Commit, time: 1, operations: operations.clone() };
     let state = State::empty().apply(&record).unwrap();
     let (lock, options) = (WriterLock::new(None), Options::default());
     let target = Target { segments, lock: &lock, options: &options };
-    let groups = rewrite(target, &state.tables[&table], &state.tables[&table].parts).unwrap();
+    let groups =
+        rewrite(target, &state.main().unwrap().tables[&table], &state.main().unwrap().tables[&table].parts).unwrap();
     let mut attached = groups[0].0.clone();
     attached.file.publish();
-    operations.push(Operation::Rewrite { table, range: (0, 2), groups });
+    operations.push(Operation::Rewrite(Rewrite { table, spec_version: 1, range: (0, 2), groups }));
     attached.deleted = RoaringBitmap::from_iter([1]);
     attached.columns = Some(vec![Some(0), Some(1)]);
     operations.push(Operation::Attach { table: other, attached });
     operations.push(Operation::DropTable { table: other });
+    let sketch = Arc::new(Sketch::of(state.main().unwrap(), None).unwrap());
+    let origins = [Origin::Empty, Origin::Head(MAIN), Origin::Pin("v1".into()), Origin::Sketch(sketch)];
+    let refer = |change| Operation::Refer(change);
+    operations.push(refer(Reference::Pin { name: "v1".into(), branch: MAIN, origin: Origin::Head(MAIN) }));
+    for (number, origin) in (1..).zip(origins) {
+        let name = format!("branch {number}").as_str().into();
+        operations.push(refer(Reference::CreateBranch { name, origin: origin.clone() }));
+        operations.push(refer(Reference::MoveBranch { branch: BranchId(number), origin }));
+    }
+    operations.push(refer(Reference::DropBranch { branch: BranchId(1) }));
+    operations.push(refer(Reference::Pin {
+        name: "v2".into(),
+        branch: BranchId(4),
+        origin: Origin::Head(BranchId(4)),
+    }));
+    operations.push(refer(Reference::Unpin { name: "v1".into() }));
+    operations.push(refer(Reference::Retain(Retention::default())));
     (state, operations)
 }
 
@@ -70,8 +90,10 @@ fn operations_are_what_they_were_after_encoding_and_decoding() {
     let payload = encode(&operations).unwrap();
     let decoded = decode(&payload, &segments).unwrap();
     assert_eq!(encode(&decoded).unwrap(), payload);
-    let apply = |operations| State::empty().apply(&Record { lsn: 1, kind: Kind::Commit, operations }).unwrap();
-    let contents = |state: State| rows(&Snapshot::new(Arc::new(state)), TableId(7));
+    let apply = |operations| {
+        State::empty().apply(&Record { lsn: 1, branch: MAIN, kind: Kind::Commit, time: 1, operations }).unwrap()
+    };
+    let contents = |state: State| rows(&Snapshot::new(state.main().unwrap().clone()), TableId(7));
     assert_eq!(contents(apply(decoded)), contents(apply(operations)));
 }
 
@@ -85,7 +107,7 @@ proptest! {
         let mut payload = encode(&operations).unwrap();
         apply_harm(&mut payload, &harm);
         if let Ok(operations) = decode(&payload, &segments) {
-            let _ = State::empty().apply(&Record { lsn: 1, kind: Kind::Commit, operations });
+            let _ = State::empty().apply(&Record { lsn: 1, branch: MAIN, kind: Kind::Commit, time: 1, operations });
         }
     }
 
@@ -93,14 +115,14 @@ proptest! {
     fn a_harmed_manifest_is_refused_or_read_but_never_a_panic(harm in harm()) {
         let segments = Segments::new(Twin::new(1).directory());
         let (_, operations) = every_operation(&segments);
-        let state = State::empty().apply(&Record { lsn: 1, kind: Kind::Commit, operations }).unwrap();
+        let state = State::empty().apply(&Record { lsn: 1, branch: MAIN, kind: Kind::Commit, time: 1, operations }).unwrap();
         let database = Ulid::from_bytes([3; 16]);
         let whole = Manifest { number: 1, wal: 1, state }.encode(database).unwrap();
         prop_assert!(Manifest::decode(&whole, database, &segments).is_ok());
         let mut payload = whole[24..].to_vec();
         apply_harm(&mut payload, &harm);
         if let Ok(manifest) = Manifest::decode_payload(&payload, database, &segments) {
-            for part in manifest.state.tables.values().flat_map(|table| table.parts.iter()) {
+            for part in manifest.state.tables().iter().flat_map(|table| table.parts.iter()) {
                 let _ = (part.read(&[0, 1]), part.row_ids(), part.statistics(0).is_some());
             }
         }
