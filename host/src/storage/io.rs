@@ -2,6 +2,9 @@
 //! at every call. Errors carry the verb and the path. It refuses to know formats.
 #![allow(unsafe_code)]
 
+mod process;
+mod shared;
+
 use std::fmt::Debug;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -10,6 +13,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub(crate) use self::process::Process;
+pub(crate) use self::shared::Shared;
 use crate::error::{Error, Result, codes};
 
 /// How to open a file.
@@ -33,6 +38,10 @@ pub(crate) trait Disk: Debug + Send + Sync {
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
     /// Makes creations, renames and removals in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Who we are.
+    fn process(&self) -> Process;
+    /// Whether another process runs still.
+    fn is_alive(&self, process: Process) -> bool;
 }
 
 /// An open file.
@@ -50,6 +59,10 @@ pub(crate) trait DiskFile: Debug + Send + Sync {
     fn unlock(&self) -> io::Result<()>;
     /// The file's contents, without reading them.
     fn map(&self) -> io::Result<Bytes>;
+    /// The first words of the file, shared with all who have it open; it is made that long.
+    fn share(&self, words: usize) -> io::Result<Arc<dyn Shared>>;
+    /// Whether a name still leads to the file: it may have been removed or replaced since it was opened.
+    fn is_named(&self) -> io::Result<bool>;
 }
 
 /// The operating system's.
@@ -82,6 +95,14 @@ impl Disk for System {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         fs::File::open(path)?.sync_all()
+    }
+
+    fn process(&self) -> Process {
+        process::current()
+    }
+
+    fn is_alive(&self, process: Process) -> bool {
+        process::is_alive(process)
     }
 }
 
@@ -140,6 +161,14 @@ impl DiskFile for fs::File {
         // of a file that is still being written does not touch what is mapped.
         let map = unsafe { memmap2::Mmap::map(self) }?;
         Ok(Bytes::from_owner(map))
+    }
+
+    fn share(&self, words: usize) -> io::Result<Arc<dyn Shared>> {
+        Ok(Arc::new(shared::Mapped::of(self, words)?))
+    }
+
+    fn is_named(&self) -> io::Result<bool> {
+        Ok(std::os::unix::fs::MetadataExt::nlink(&self.metadata()?) > 0)
     }
 }
 
@@ -290,18 +319,32 @@ impl File {
         self.fail("map", self.file.map())
     }
 
-    fn cannot_lock(&self, error: &io::Error) -> Error {
-        match error.kind() {
-            ErrorKind::Unsupported => Error::new(
-                codes::LOCKED,
-                format!(
-                    "the file system of `{}` cannot lock files, so a database on it is not safe",
-                    self.path.display()
-                ),
-            ),
-            _ => Error::io("lock", &self.path, error),
-        }
+    pub(crate) fn share(&self, words: usize) -> Result<Arc<dyn Shared>> {
+        self.fail("map", self.file.share(words))
     }
+
+    pub(crate) fn is_named(&self) -> Result<bool> {
+        self.fail("look at", self.file.is_named())
+    }
+
+    fn cannot_lock(&self, error: &io::Error) -> Error {
+        if !is_without_locks(error) {
+            return Error::io("lock", &self.path, error);
+        }
+        let message = format!(
+            "the file system of `{}` cannot lock files, so a database there is not safe: {error}",
+            self.path.display()
+        );
+        Error::new(codes::LOCKED, message)
+            .help("keep the database on a local disk, or on a network file system with locks")
+    }
+}
+
+/// Whether a lock failed because the file system has none, as network file systems say in several ways.
+fn is_without_locks(error: &io::Error) -> bool {
+    // ENOLCK, ENOSYS and EOPNOTSUPP of Linux, the BSDs and macOS, where they have no kind of their own.
+    let codes: &[i32] = if cfg!(target_os = "linux") { &[37, 38, 95] } else { &[77, 78, 45, 102] };
+    error.kind() == ErrorKind::Unsupported || error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 /// Damage, naming the file.

@@ -61,8 +61,15 @@ impl Position {
 pub(crate) enum Writers {
     /// We hold the writer lock: what is not a whole record is a torn tail or damage.
     Excluded,
-    /// What is not a whole record may become one.
-    Possible,
+    /// Records up to this number are durable, and only they are wanted; with the greatest number it is not known which
+    /// are, all are wanted, and what is not a whole record may become one.
+    Possible { until: u64 },
+}
+
+impl Writers {
+    fn wants(self, lsn: u64) -> bool {
+        !matches!(self, Self::Possible { until } if lsn > until)
+    }
 }
 
 /// What catching up found.
@@ -95,7 +102,8 @@ pub(crate) fn now() -> i64 {
 /// Whether a directory without a format is one that `create` was interrupted in: it holds nothing that a user or a
 /// database could miss.
 pub(crate) fn is_unfinished(directory: &Directory) -> Result<bool> {
-    let known = ["CURRENT", "CURRENT.tmp", "FORMAT.tmp", "indexes", "lock", "manifests", "segments", "wal"];
+    let known =
+        ["CURRENT", "CURRENT.tmp", "FORMAT.tmp", "indexes", "lock", "lock.fold", "manifests", "segments", "shm", "wal"];
     let names = directory.list("")?;
     if !names.iter().all(|name| known.contains(&name.as_str())) {
         return Ok(false);
@@ -165,6 +173,9 @@ pub(crate) fn catch_up(files: &Files, head: &mut Head, writers: Writers) -> Resu
 fn replay(files: &Files, head: &mut Head, writers: Writers, found: &mut CaughtUp) -> Result<()> {
     loop {
         let Some(position) = &mut head.log else { return Ok(()) };
+        if !writers.wants(head.state.lsn + 1) {
+            return Ok(());
+        }
         if position.wal.file.len()? < position.offset {
             let message = "another process cut the log back after a failed write; the database must be opened again";
             return Err(Error::new(codes::POISONED, message));
@@ -173,6 +184,9 @@ fn replay(files: &Files, head: &mut Head, writers: Writers, found: &mut CaughtUp
         let name = position.wal.file.name.clone();
         let mut at = 0;
         let rotated = loop {
+            if !writers.wants(head.state.lsn + 1) {
+                break false;
+            }
             let record = match wal::next(&bytes[at..]) {
                 Next::Record(record) => record,
                 Next::End => break false,
@@ -229,7 +243,12 @@ fn follow(files: &Files, head: &mut Head) -> Result<()> {
 /// Deals with bytes at the end of the log that are not a record.
 fn tail(files: &Files, head: &Head, bytes: &[u8], flaw: &str, writers: Writers, found: &mut CaughtUp) -> Result<()> {
     found.has_tail = true;
-    let Some(position) = head.log.as_ref().filter(|_| writers == Writers::Excluded) else { return Ok(()) };
+    let Some(position) = &head.log else { return Ok(()) };
+    match writers {
+        Writers::Possible { until: u64::MAX } => return Ok(()),
+        Writers::Possible { .. } => return Err(corrupt(&position.wal.file.name, flaw)),
+        Writers::Excluded => {}
+    }
     if is_followed(files, position)? || wal::was_durable(bytes, head.state.lsn + 1) {
         return Err(corrupt(&position.wal.file.name, flaw));
     }
@@ -278,23 +297,51 @@ pub(crate) fn files_of(state: &State) -> Vec<Arc<SegmentFile>> {
     files
 }
 
+/// Reads the log of a database that is being opened, and makes durable what was read, unless `durable` says that it is.
+/// With the writer lock, a torn tail is cut off. Returns warnings.
+pub(crate) fn settle(files: &Files, head: &mut Head, durable: Option<u64>, writers: Writers) -> Result<Vec<String>> {
+    let mut known = head.clone();
+    let is_known = durable.is_none_or(|until| {
+        // What is wrong with it, the next lines find.
+        catch_up(files, &mut known, Writers::Possible { until }).is_ok()
+    });
+    if is_known {
+        *head = known.clone();
+    }
+    let found = catch_up(files, head, writers)?;
+    if durable.is_some_and(|lsn| lsn >= head.state.lsn) {
+        return Ok(found.warnings);
+    }
+    let (Some(position), Some(known)) = (&head.log, &known.log) else { return Ok(found.warnings) };
+    if !files.is_read_only && writers == Writers::Excluded {
+        // A failed sync may have left bytes that the system shows and takes for written. So they are written again.
+        let is_same = is_known && known.wal.number == position.wal.number;
+        let from = if is_same { known.offset } else { wal::HEADER };
+        let bytes = position.wal.file.read_from(from)?;
+        position.wal.file.write_at(&bytes, from)?;
+    }
+    position.wal.file.sync()?;
+    Ok(found.warnings)
+}
+
 /// Maps what `load` found, too, which no record brought.
 pub(crate) fn map_loaded(files: &Files, head: &mut Head) -> Result<()> {
     for _ in 0..ATTEMPTS {
-        if map_segments(&head.state) || catch_up(files, head, Writers::Possible)?.records == 0 {
+        if map_segments(&head.state) || catch_up(files, head, Writers::Possible { until: head.state.lsn })?.records == 0
+        {
             break;
         }
     }
     Ok(())
 }
 
-/// Removes segments to which neither the newest state nor a running transaction refers, and log files and manifests
-/// that the newest manifest replaces. The caller holds the writer lock and has caught up.
-pub(crate) fn reclaim(files: &Files, head: &Head) -> Result<()> {
+/// Segments to which neither the newest state nor a running transaction refers, and log files and manifests that the
+/// newest manifest replaces. The caller holds the writer lock and has caught up.
+pub(crate) fn left_over(files: &Files, head: &Head) -> Result<Vec<String>> {
     let directory = &files.directory;
-    let Some(position) = &head.log else { return Ok(()) };
-    let used: HashSet<String> = files_of(&head.state).iter().map(|file| file.name()).collect();
     let mut left_over = Vec::new();
+    let Some(position) = &head.log else { return Ok(left_over) };
+    let used: HashSet<String> = files_of(&head.state).iter().map(|file| file.name()).collect();
     for name in directory.list(segment::FOLDER)? {
         let path = format!("{}/{name}", segment::FOLDER);
         if used.contains(&path) {
@@ -322,11 +369,5 @@ pub(crate) fn reclaim(files: &Files, head: &Head) -> Result<()> {
         logs.filter(|name| wal::number(name).is_some_and(|number| number < position.first))
             .map(|name| format!("{}/{name}", wal::FOLDER)),
     );
-    if left_over.is_empty() {
-        return Ok(());
-    }
-    // What says that these are not needed may have been written by a process that was killed before it was durable.
-    position.wal.file.sync()?;
-    directory.sync_dir("")?;
-    left_over.iter().try_for_each(|path| directory.remove(path))
+    Ok(left_over)
 }

@@ -9,6 +9,7 @@ use super::ROWS_PER_GROUP;
 use super::finder::{KeySpan, RowPlace};
 use super::keys::KeyEncoder;
 use super::part::Part;
+use super::readers::Hold;
 use super::spec::{TableId, TableSpec};
 use super::table::Table;
 use super::tree::Tree;
@@ -18,11 +19,18 @@ use crate::error::{Error, Result, codes};
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     tree: Arc<Tree>,
+    /// Keeps its files; within a transaction, that does.
+    _hold: Option<Arc<Hold>>,
 }
 
 impl Snapshot {
     pub(crate) fn new(tree: Arc<Tree>) -> Self {
-        Self { tree }
+        Self { tree, _hold: None }
+    }
+
+    /// A snapshot on its own.
+    pub(crate) fn held(tree: Arc<Tree>, hold: Hold) -> Self {
+        Self { tree, _hold: Some(Arc::new(hold)) }
     }
 
     /// The version that this is, or upon which the transaction stands that this belongs to.

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use roaring::RoaringTreemap;
 
 use super::bulk::{Spill, Target, Writers};
+use super::readers::Hold;
 use super::record::{Attached, Batch, Operation};
 use super::refs::Branch;
 use super::snapshot::Snapshot;
@@ -31,6 +32,8 @@ static PRIVATE_VERSION: AtomicU64 = AtomicU64::new(PROVISIONAL);
 #[derive(Debug)]
 pub struct Transaction {
     store: Store,
+    /// As long as it lives, the files of its base stay.
+    hold: Hold,
     /// The branch as it was.
     base: Arc<Branch>,
     changes: Mutex<Changes>,
@@ -64,10 +67,11 @@ struct Touched {
 }
 
 impl Transaction {
-    pub(crate) fn new(store: Store, base: Arc<Branch>, read_only: bool) -> Self {
+    pub(crate) fn new(store: Store, base: Arc<Branch>, hold: Hold, read_only: bool) -> Self {
         let changes = Changes { tree: base.tree.clone(), tables: Arc::default(), entries: Arc::default() };
         Self {
             store,
+            hold,
             base,
             changes: Mutex::new(changes),
             writers: Mutex::default(),
@@ -249,7 +253,8 @@ impl Transaction {
         if let Some(target) = self.store.target() {
             changes.complete(target, &mut self.writers())?;
         }
-        self.store.commit(&self.base, &Work(changes))
+        let Self { store, base, hold, .. } = self;
+        store.commit(&base, &Work(changes), hold)
     }
 
     fn changes(&self) -> MutexGuard<'_, Changes> {

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
-use super::super::io::{Directory, Disk, DiskFile, Mode};
+use super::super::io::{Directory, Disk, DiskFile, Mode, Process, Shared};
 
 /// What happens at the chosen call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(crate) enum Fault {
 #[derive(Clone, Debug)]
 pub(crate) struct Twin(Arc<Mutex<World>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct World {
     random: u64,
     calls: u64,
@@ -31,6 +32,11 @@ struct World {
     files: Vec<Contents>,
     folders: BTreeMap<PathBuf, Folder>,
     handles: u64,
+    /// Which process runs: a crash or a restart ends it.
+    process: u32,
+    at_sync: Option<Hook>,
+    /// What locking fails with, as on a file system without locks.
+    lock_error: Option<i32>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -39,6 +45,7 @@ struct Contents {
     durable: Vec<u8>,
     pending: Vec<Write>,
     locked_by: Option<u64>,
+    shared: Option<Arc<Vec<AtomicU64>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,15 +72,16 @@ const ROOT: &str = "/twin";
 
 impl Twin {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(World {
+        Self::of(World {
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-            calls: 0,
-            plan: None,
-            is_dead: false,
-            files: Vec::new(),
             folders: BTreeMap::from([(PathBuf::from("/"), Folder::default())]),
-            handles: 0,
-        })))
+            process: 1,
+            ..World::default()
+        })
+    }
+
+    fn of(world: World) -> Self {
+        Self(Arc::new(Mutex::new(world)))
     }
 
     /// The database's directory, which is there.
@@ -101,6 +109,7 @@ impl Twin {
     pub(crate) fn restart(&self) {
         let mut world = self.world();
         (world.is_dead, world.plan) = (false, None);
+        world.process += 1;
         world.files.iter_mut().for_each(|file| file.locked_by = None);
     }
 
@@ -114,6 +123,15 @@ impl Twin {
             }
             file.now = file.durable.clone();
             file.locked_by = None;
+            // Nobody syncs shared memory: each word is there, or is not, or is something else.
+            file.shared = file.shared.take().map(|shared| {
+                let word = |word: &AtomicU64| match world.below(3) {
+                    0 => 0,
+                    1 => world.next(),
+                    _ => word.load(Ordering::SeqCst),
+                };
+                Arc::new(shared.iter().map(word).map(AtomicU64::new).collect())
+            });
         }
         let mut folders = world.folders.clone();
         for folder in folders.values_mut() {
@@ -123,8 +141,8 @@ impl Twin {
             }
             folder.now = folder.durable.clone();
         }
-        let random = world.next();
-        Self(Arc::new(Mutex::new(World { random, calls: 0, plan: None, is_dead: false, files, folders, handles: 0 })))
+        let (random, process) = (world.next(), world.process + 1);
+        Self::of(World { random, files, folders, process, ..World::default() })
     }
 
     /// Names and contents of the files in a folder of the database.
@@ -146,8 +164,36 @@ impl Twin {
         world.files[file].pending.clear();
     }
 
+    /// From now on locking fails.
+    pub(crate) fn fail_locks(&self, code: i32) {
+        self.world().lock_error = Some(code);
+    }
+
+    /// Changes memory that processes share, behind their backs.
+    pub(crate) fn scribble(&self, name: &str, change: impl FnOnce(&[AtomicU64])) {
+        let world = self.world();
+        let file = world.find(&Self::root().join(name)).unwrap();
+        let shared = world.files[file].shared.clone();
+        drop(world);
+        change(&shared.unwrap());
+    }
+
+    /// Does something at every sync of a file, before it.
+    pub(crate) fn at_sync(&self, work: impl Fn() + Send + Sync + 'static) {
+        self.world().at_sync = Some(Hook(Arc::new(work)));
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().unwrap()
+    }
+}
+
+#[derive(Clone)]
+struct Hook(Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
     }
 }
 
@@ -230,6 +276,15 @@ impl Change {
 }
 
 impl Disk for Twin {
+    fn process(&self) -> Process {
+        Process { id: self.world().process, started: 7 }
+    }
+
+    fn is_alive(&self, process: Process) -> bool {
+        let world = self.world();
+        !world.is_dead && process.id == world.process
+    }
+
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>> {
         let mut world = self.world();
         world.call()?;
@@ -352,6 +407,10 @@ impl DiskFile for Handle {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let hook = self.twin.world().at_sync.clone();
+        if let Some(Hook(work)) = hook {
+            work();
+        }
         let mut world = self.twin.world();
         let result = world.call();
         if world.is_dead {
@@ -375,6 +434,9 @@ impl DiskFile for Handle {
 
     fn try_lock(&self) -> io::Result<bool> {
         let mut world = self.twin.world();
+        if let Some(code) = world.lock_error {
+            return Err(io::Error::from_raw_os_error(code));
+        }
         let lock = &mut world.files[self.file].locked_by;
         let is_free = lock.is_none_or(|holder| holder == self.handle);
         if is_free {
@@ -396,6 +458,18 @@ impl DiskFile for Handle {
         let mut world = self.twin.world();
         world.call()?;
         Ok(Bytes::from(world.files[self.file].now.clone()))
+    }
+
+    fn share(&self, words: usize) -> io::Result<Arc<dyn Shared>> {
+        let mut world = self.twin.world();
+        world.call()?;
+        let shared = &mut world.files[self.file].shared;
+        Ok(shared.get_or_insert_with(|| Arc::new((0..words).map(|_| AtomicU64::new(0)).collect())).clone())
+    }
+
+    fn is_named(&self) -> io::Result<bool> {
+        let world = self.twin.world();
+        Ok(world.folders.values().any(|folder| folder.now.values().any(|&file| file == self.file)))
     }
 }
 

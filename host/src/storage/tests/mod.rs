@@ -8,6 +8,7 @@ mod hostile;
 mod indexes;
 mod model;
 mod processes;
+mod sharing;
 mod transactions;
 
 use std::sync::Arc;

@@ -1,0 +1,224 @@
+//! What keeps a database small and quick to open: folding the log into segments and a manifest, and removing files that
+//! nobody needs. Readers never wait for it, and writers only for the moment in which the log goes on in a new file. It
+//! refuses to change what anybody sees.
+//!
+//! One process at a time folds, under a lock of its own. Every step is safe to die after.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use super::bulk::Target;
+use super::checkpoint;
+use super::commit::{Shared, guard};
+use super::index;
+use super::lock::Held;
+use super::manifest::{self, Manifest};
+use super::record::{Kind, Operation, encode};
+use super::recover::{self, Files, Head};
+use super::refs::MAIN;
+use super::segment;
+use super::wal::{self, WalFile};
+use crate::error::Result;
+
+/// The lock file that is held while the log is folded in.
+pub(crate) const LOCK: &str = "lock.fold";
+
+/// Segments that are not needed any more, as far as we saw, with the record number from which on.
+#[derive(Debug, Default)]
+pub(crate) struct Unneeded(Mutex<HashMap<String, u64>>);
+
+impl Shared {
+    pub(crate) fn target(&self) -> Option<Target<'_>> {
+        let files = self.files.as_ref()?;
+        Some(Target { segments: &files.segments, lock: &self.lock, options: &self.options })
+    }
+
+    /// Folds the log in; waits if another process does so just now.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        self.may_write()?;
+        let (Some(files), Some(target)) = (&self.files, self.target()) else { return Ok(()) };
+        let folding = self.folding.hold()?;
+        self.fold(files, target, &folding)
+    }
+
+    /// Folds the log in, unless somebody does so just now.
+    pub(crate) fn checkpoint_if_free(&self) -> Result<()> {
+        self.may_write()?;
+        let (Some(files), Some(target)) = (&self.files, self.target()) else { return Ok(()) };
+        self.folding.try_hold()?.map_or(Ok(()), |folding| self.fold(files, target, &folding))
+    }
+
+    /// Folds the log in, unless somebody does so just now. A failure loses nothing: the log stays.
+    pub(crate) fn checkpoint_or_warn(&self) {
+        if let Err(error) = self.checkpoint_if_free() {
+            self.warnings.add(format!("a checkpoint failed: {}", error.message()));
+        }
+    }
+
+    fn fold(&self, files: &Files, target: Target<'_>, _folding: &Held<'_>) -> Result<()> {
+        self.follow_manifest(files)?;
+        let (planned, hold) = self.read()?;
+        for table in planned.tables() {
+            // What cannot be written now is made when it is needed.
+            let _ = index::complete(target, table);
+        }
+        let operations = checkpoint::plan(target, &planned)?;
+        if !operations.is_empty() {
+            files.directory.sync_dir(segment::FOLDER)?;
+        }
+        let known = self.head().clone();
+        let Some(position) = &known.log else { return Ok(()) };
+        if !operations.is_empty() || position.bytes() > wal::HEADER {
+            // All that can be done before others have to wait for it: little is left to be synced, and a file is there.
+            self.make_durable(known.state.lsn)?;
+            let next = WalFile::create(&files.directory, files.database, position.wal.number + 1, known.state.lsn + 1)?;
+            let head = self.switch(files, operations, next)?;
+            self.write_manifest(files, &head)?;
+        }
+        drop(hold);
+        self.reclaim(files)
+    }
+
+    /// Puts planned row groups in their place, and goes on in a new log file.
+    fn switch(&self, files: &Files, operations: Vec<Operation>, next: WalFile) -> Result<Head> {
+        let held = self.lock.hold()?;
+        let mut head = self.head();
+        self.catch_up(&mut head, &held)?;
+        let operations = checkpoint::still_fitting(operations, &head.state);
+        if !operations.is_empty() {
+            let payload = encode(&operations)?;
+            self.append(&mut head, &held, MAIN, Kind::Rewrite, operations, &payload)?;
+        }
+        self.rotate(files, &mut head, &held, next)?;
+        Ok(head.clone())
+    }
+
+    /// Goes on in a new log file; everything before is durable then.
+    fn rotate(&self, files: &Files, head: &mut Head, held: &Held<'_>, next: WalFile) -> Result<()> {
+        let Some(position) = head.log.clone() else { return Ok(()) };
+        let number = position.wal.number + 1;
+        let next = match next.number == number {
+            true => next,
+            // Whoever folded before was killed when the log had gone on already.
+            false => WalFile::create(&files.directory, files.database, number, head.state.lsn + 1)?,
+        };
+        let payload = encode(&[])?;
+        self.append(head, held, MAIN, Kind::Rotate, Vec::new(), &payload)?;
+        if let Err(error) = position.wal.file.sync() {
+            self.poison(&error);
+            self.cut_back(head, held);
+            return Err(error);
+        }
+        if let Some(position) = &mut head.log {
+            position.bytes_before += position.offset;
+            (position.wal, position.offset) = (next, wal::HEADER);
+        }
+        self.became_durable(head);
+        Ok(())
+    }
+
+    /// Writes the manifest that takes the place of all log files before the one in which `head` stands.
+    fn write_manifest(&self, files: &Files, at: &Head) -> Result<()> {
+        let Some(position) = &at.log else { return Ok(()) };
+        let current = manifest::read_current(&files.directory)?.unwrap_or_default();
+        let number = current.max(position.manifest) + 1;
+        let manifest = Manifest { number, wal: position.wal.number, state: at.state.as_ref().clone() };
+        manifest.write(&files.directory, files.database)?;
+        self.took_place(number, position.wal.number);
+        if let Some(shm) = &self.shm {
+            shm.set_manifest(number);
+        }
+        Ok(())
+    }
+
+    /// Another process may have folded in what we count as our log.
+    fn follow_manifest(&self, files: &Files) -> Result<()> {
+        let known = self.head().log.as_ref().map_or(0, |position| position.manifest);
+        if self.shm.as_ref().and_then(|shm| shm.manifest()).is_some_and(|number| number <= known) {
+            return Ok(());
+        }
+        let Some(number) = manifest::read_current(&files.directory)?.filter(|&number| number > known) else {
+            return Ok(());
+        };
+        if let Some(manifest) = Manifest::read(&files.directory, files.database, number, &files.segments)? {
+            self.refresh()?;
+            self.took_place(number, manifest.wal);
+        }
+        Ok(())
+    }
+
+    /// A manifest covers the log before a file.
+    fn took_place(&self, number: u64, first: u64) {
+        let mut head = self.head();
+        if let Some(position) = &mut head.log
+            && position.manifest < number
+        {
+            (position.manifest, position.first) = (number, first);
+            // At most one file was added to the log since.
+            if position.wal.number == first {
+                position.bytes_before = 0;
+            }
+        }
+    }
+
+    /// Removes what is not needed, if nobody is writing just now.
+    pub(crate) fn sweep(&self) -> Result<()> {
+        let Some(files) = self.files.as_ref().filter(|files| !files.is_read_only) else { return Ok(()) };
+        let Some(_folding) = self.folding.try_hold()? else { return Ok(()) };
+        self.reclaim(files)
+    }
+
+    /// Removes what neither the newest state nor anybody who reads an older one needs. One process at a time does so.
+    fn reclaim(&self, files: &Files) -> Result<()> {
+        let (head, left_over) = {
+            let held = self.lock.hold()?;
+            let mut head = self.head();
+            self.catch_up(&mut head, &held)?;
+            (head.clone(), recover::left_over(files, &head)?)
+        };
+        let left_over = self.unneeded.past(left_over, head.state.lsn, self.readers.oldest());
+        let Some(position) = head.log.as_ref().filter(|_| !left_over.is_empty()) else { return Ok(()) };
+        // What says that these are not needed may have been written by a process that was killed before it was durable.
+        position.wal.file.sync()?;
+        self.became_durable(&head);
+        files.directory.sync_dir("")?;
+        left_over.iter().try_for_each(|path| files.directory.remove(path))
+    }
+}
+
+impl Unneeded {
+    /// Of what the state of record `lsn` does not need, what nobody else needs either: `oldest` is the oldest record
+    /// number whose state is being read.
+    fn past(&self, left_over: Vec<String>, lsn: u64, oldest: Option<u64>) -> Vec<String> {
+        let mut since = guard(&self.0);
+        since.retain(|path, _| left_over.contains(path));
+        left_over
+            .into_iter()
+            .filter(|path| {
+                // Who is behind reads the newest manifest if its log is gone.
+                if !path.starts_with(segment::FOLDER) {
+                    return true;
+                }
+                let since = *since.entry(path.clone()).or_insert(lsn);
+                oldest.is_none_or(|oldest| oldest >= since)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_goes_when_nobody_reads_a_state_from_before_it_was_unneeded() {
+        let unneeded = Unneeded::default();
+        let file = || vec!["segments/a.arrow".to_owned()];
+        assert!(unneeded.past(file(), 7, Some(3)).is_empty());
+        assert!(unneeded.past(file(), 9, Some(6)).is_empty(), "the state of record 6 may need it");
+        assert_eq!(unneeded.past(file(), 9, Some(7)), file());
+        assert_eq!(unneeded.past(file(), 9, None), file());
+        assert!(unneeded.past(Vec::new(), 10, None).is_empty());
+        assert!(unneeded.past(file(), 11, Some(7)).is_empty(), "it was needed again in between");
+    }
+}
