@@ -7,10 +7,10 @@ mod read;
 mod types;
 mod write;
 
-pub use object::{Check, Column, Key, Relation, Schema, Table, View};
+pub use object::{Action, Check, Column, Index, Key, Reference, Relation, Schema, StoredKey, Table, View};
 pub use read::{Cache, Catalog};
 pub use types::{SqlType, ZONE};
-pub(crate) use write::{drop_relation, drop_schema, put_relation, put_schema};
+pub(crate) use write::{drop_relation, drop_schema, put_reference, put_relation, put_schema};
 
 /// The schema that unqualified names mean unless the session says otherwise.
 pub const MAIN: &str = "main";

@@ -45,6 +45,12 @@ pub struct Table {
     pub keys: Vec<Key>,
     /// Conditions that every row meets.
     pub checks: Vec<Check>,
+    /// Indexes that are no keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<Index>,
+    /// Foreign keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<Reference>,
     /// The id of the next column; ids are never used again.
     pub next_column: u32,
     /// The extension it belongs to.
@@ -78,6 +84,80 @@ pub struct Key {
     pub columns: Vec<u32>,
     /// Whether it is the primary key.
     pub primary: bool,
+}
+
+/// An index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// Its name, unique within the schema.
+    pub name: String,
+    /// Ids of columns.
+    pub columns: Vec<u32>,
+    /// Whether it refuses equal values.
+    pub unique: bool,
+}
+
+/// A foreign key: values that must be those of a key of another table, or of the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The constraint's name.
+    pub name: String,
+    /// Ids of columns.
+    pub columns: Vec<u32>,
+    /// The id of the table that is referred to.
+    pub table: u64,
+    /// Ids of its columns, in the same order; a key of that table has exactly these.
+    pub key: Vec<u32>,
+    /// What becomes of rows when the one that they refer to goes.
+    pub on_delete: Action,
+    /// What becomes of rows when the key that they refer to changes.
+    pub on_update: Action,
+    /// Whether it may be broken until the transaction commits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deferred: bool,
+}
+
+/// What a foreign key does when what it refers to goes or changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// The statement is refused, unless it mends this itself.
+    #[default]
+    NoAction,
+    /// The statement is refused.
+    Restrict,
+    /// Rows that refer to it go or change too.
+    Cascade,
+    /// They refer to nothing.
+    SetNull,
+    /// They refer to their defaults.
+    SetDefault,
+}
+
+impl Action {
+    /// As SQL has it.
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::NoAction => "NO ACTION",
+            Self::Restrict => "RESTRICT",
+            Self::Cascade => "CASCADE",
+            Self::SetNull => "SET NULL",
+            Self::SetDefault => "SET DEFAULT",
+        }
+    }
+}
+
+/// A key as storage has it: a primary or unique key, an index, or what a foreign key needs to find its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredKey<'a> {
+    /// The name of the constraint or index.
+    pub name: &'a str,
+    /// Ids of columns.
+    pub columns: &'a [u32],
+    /// Whether it is the primary key.
+    pub primary: bool,
+    /// Whether it refuses equal values.
+    pub unique: bool,
 }
 
 /// A check constraint.
@@ -149,7 +229,47 @@ impl Table {
 
     /// The positions of a key's columns.
     pub fn positions(&self, key: &Key) -> Vec<usize> {
-        key.columns.iter().filter_map(|id| self.columns.iter().position(|column| column.id == *id)).collect()
+        self.positions_of(&key.columns)
+    }
+
+    /// The positions of columns by their ids.
+    pub fn positions_of(&self, ids: &[u32]) -> Vec<usize> {
+        ids.iter().filter_map(|id| self.columns.iter().position(|column| column.id == *id)).collect()
+    }
+
+    /// Every key that storage keeps, in its order there.
+    pub fn stored_keys(&self) -> Vec<StoredKey<'_>> {
+        let keys = self.keys.iter().map(|key| StoredKey {
+            name: &key.name,
+            columns: &key.columns,
+            primary: key.primary,
+            unique: true,
+        });
+        let indexes = self.indexes.iter().map(|index| StoredKey {
+            name: &index.name,
+            columns: &index.columns,
+            primary: false,
+            unique: index.unique,
+        });
+        let mut stored: Vec<StoredKey<'_>> = keys.chain(indexes).collect();
+        for reference in &self.references {
+            if !stored.iter().any(|known| known.columns == reference.columns) {
+                let (name, columns) = (reference.name.as_str(), reference.columns.as_slice());
+                stored.push(StoredKey { name, columns, primary: false, unique: false });
+            }
+        }
+        stored
+    }
+
+    /// Which of the stored keys has exactly these columns, in this order.
+    pub fn stored_key(&self, columns: &[u32]) -> Option<usize> {
+        self.stored_keys().iter().position(|known| known.columns == columns)
+    }
+
+    /// Names of columns by their ids, for messages.
+    pub fn names_of(&self, ids: &[u32]) -> String {
+        let names = self.positions_of(ids).into_iter().map(|at| self.columns[at].name.as_str());
+        names.collect::<Vec<_>>().join(", ")
     }
 
     /// The name to show: qualified unless it lies in the main schema.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::object::{Relation, Schema, decode};
-use super::write::{relation_key, relation_prefix, schema_key, schema_prefix};
+use super::write::{reference_prefix, relation_key, relation_prefix, schema_key, schema_prefix};
 use super::{INFORMATION, MAIN, SYSTEM};
 use crate::error::Result;
 use crate::storage::Snapshot;
@@ -73,6 +73,24 @@ impl Catalog {
     pub fn all_relations(&self) -> Result<Vec<Arc<Relation>>> {
         let found = self.snapshot.scan(&relation_prefix(None));
         found.iter().map(|(key, bytes)| self.decoded(key, bytes)).collect()
+    }
+
+    /// The table with this id.
+    pub fn table_by_id(&self, id: u64) -> Result<Option<Arc<Relation>>> {
+        let is_it = |relation: &Arc<Relation>| matches!(relation.as_ref(), Relation::Table(table) if table.id == id);
+        Ok(self.all_relations()?.into_iter().find(is_it))
+    }
+
+    /// Tables with foreign keys that refer to a table.
+    pub fn referring(&self, id: u64) -> Result<Vec<Arc<Relation>>> {
+        if self.snapshot.scan(&reference_prefix(id)).is_empty() {
+            return Ok(Vec::new());
+        }
+        let refers = |relation: &Arc<Relation>| match relation.as_ref() {
+            Relation::Table(table) => table.references.iter().any(|reference| reference.table == id),
+            Relation::View(_) => false,
+        };
+        Ok(self.all_relations()?.into_iter().filter(refers).collect())
     }
 
     fn decoded(&self, key: &[u8], bytes: &[u8]) -> Result<Arc<Relation>> {

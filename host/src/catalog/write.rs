@@ -28,6 +28,18 @@ pub(crate) fn drop_relation(transaction: &Transaction, schema: &str, name: &str)
     transaction.remove(&relation_key(schema, name))
 }
 
+/// Notes that a table refers to another, or does so no more: so that a change of a table to which nobody refers need not
+/// look further.
+pub(crate) fn put_reference(transaction: &Transaction, parent: u64, child: u64, refers: bool) -> Result<()> {
+    let key = [reference_prefix(parent), format!("{child:016x}").into_bytes()].concat();
+    if refers { transaction.put(&key, &[]) } else { transaction.remove(&key) }
+}
+
+/// Tables that refer to a table.
+pub(super) fn reference_prefix(parent: u64) -> Vec<u8> {
+    format!("catalog/referring/{parent:016x}/").into_bytes()
+}
+
 pub(super) fn schema_prefix() -> Vec<u8> {
     b"catalog/schema/".to_vec()
 }

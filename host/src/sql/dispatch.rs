@@ -57,6 +57,8 @@ pub(super) fn run(scope: &Arc<Scope>, statement: Statement) -> Result<Outcome> {
         Statement::Drop { object_type: ObjectType::Table | ObjectType::View | ObjectType::Schema, .. } => {
             ddl::drop(scope, &statement)
         }
+        Statement::CreateIndex(create) => ddl::create_index(scope, &create),
+        Statement::Drop { object_type: ObjectType::Index, .. } => ddl::drop_indexes(scope, &statement),
         Statement::Copy { .. } => copy::run(scope, statement),
         Statement::Set(set) => show::set(scope, set),
         Statement::Reset(reset) => show::reset(scope, &reset),

@@ -57,6 +57,11 @@ impl Scope {
         })
     }
 
+    /// The same surroundings with what the statement changed so far.
+    pub(crate) fn again(&self) -> Result<Arc<Self>> {
+        Self::new(&self.session, self.unit.clone(), self.owner.clone()).map(Arc::new)
+    }
+
     /// What an extension gets to run SQL of its own here.
     pub(crate) fn caller(&self) -> Caller {
         Caller::new(&self.session, self.unit.clone())

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 
 use super::bind::GIVEN;
 use super::claim::Claimed;
+use super::dml::Deferred;
 use super::engine::Engine;
 use super::outcome::{Outcome, Rows};
 use super::parse::{self, Origin};
@@ -55,6 +56,8 @@ pub(super) struct Active {
     pub(super) unit: Unit,
     pub(super) aborted: bool,
     pub(super) savepoints: Vec<(String, Savepoint)>,
+    /// Foreign keys to be judged at commit.
+    pub(super) deferred: Vec<Deferred>,
 }
 
 impl Session {
@@ -186,6 +189,13 @@ impl Session {
     /// Whether `BEGIN` opened a transaction that has not ended.
     pub(crate) fn in_transaction(&self) -> bool {
         self.active().is_some()
+    }
+
+    /// Puts the judgement of a foreign key off until the transaction commits.
+    pub(super) fn defer(&self, deferred: Deferred) {
+        if let Some(active) = self.active().as_mut() {
+            active.deferred.push(deferred);
+        }
     }
 
     pub(super) fn active(&self) -> MutexGuard<'_, Option<Active>> {

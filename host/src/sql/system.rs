@@ -14,7 +14,7 @@ use super::functions::built_in;
 use super::names::{quoted, shown};
 use super::scope::Scope;
 use super::settings;
-use crate::catalog::{INFORMATION, Relation, SYSTEM, SqlType};
+use crate::catalog::{Action, INFORMATION, Reference, Relation, SYSTEM, SqlType, Table};
 use crate::error::Result;
 use crate::storage::TableId;
 
@@ -82,6 +82,12 @@ const TABLES: &[SystemTable] = &[
     },
     SystemTable {
         schema: SYSTEM,
+        name: "indexes",
+        columns: &[("schema", Text), ("table", Text), ("name", Text), ("columns", Text), ("unique", Flag), ("key", Flag)],
+        make: indexes,
+    },
+    SystemTable {
+        schema: SYSTEM,
         name: "settings",
         columns: &[("name", Text), ("value", Text), ("description", Text)],
         make: settings_rows,
@@ -118,6 +124,45 @@ const TABLES: &[SystemTable] = &[
             ("data_type", Text),
         ],
         make: information_columns,
+    },
+    SystemTable {
+        schema: INFORMATION,
+        name: "table_constraints",
+        columns: &[
+            ("table_catalog", Text),
+            ("table_schema", Text),
+            ("table_name", Text),
+            ("constraint_name", Text),
+            ("constraint_type", Text),
+        ],
+        make: information_constraints,
+    },
+    SystemTable {
+        schema: INFORMATION,
+        name: "key_column_usage",
+        columns: &[
+            ("table_catalog", Text),
+            ("table_schema", Text),
+            ("table_name", Text),
+            ("constraint_name", Text),
+            ("column_name", Text),
+            ("ordinal_position", Count),
+        ],
+        make: key_columns,
+    },
+    SystemTable {
+        schema: INFORMATION,
+        name: "referential_constraints",
+        columns: &[
+            ("constraint_catalog", Text),
+            ("constraint_schema", Text),
+            ("constraint_name", Text),
+            ("unique_constraint_name", Text),
+            ("match_option", Text),
+            ("update_rule", Text),
+            ("delete_rule", Text),
+        ],
+        make: referential_constraints,
     },
     SystemTable {
         schema: INFORMATION,
@@ -324,6 +369,113 @@ fn constraints(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
         }
         for check in &table.checks {
             row(&check.name, "CHECK", format!("CHECK ({})", check.text));
+        }
+        for reference in &table.references {
+            row(&reference.name, "FOREIGN KEY", foreign_key(scope, table, reference)?);
+        }
+    }
+    Ok(rows)
+}
+
+/// A foreign key as it could be written.
+fn foreign_key(scope: &Arc<Scope>, table: &Table, reference: &Reference) -> Result<String> {
+    let names = |table: &Table, ids: &[u32]| {
+        let names = table.positions_of(ids).into_iter().map(|at| quoted(&table.columns[at].name).to_string());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let parent = scope.catalog.table_by_id(reference.table)?;
+    let parent = parent.as_deref().and_then(|parent| if let Relation::Table(parent) = parent { Some(parent) } else { None });
+    let to = parent.map_or_else(String::new, |parent| format!("{} ({})", parent.label(), names(parent, &reference.key)));
+    let mut text = format!("FOREIGN KEY ({}) REFERENCES {to}", names(table, &reference.columns));
+    for (event, action) in [("DELETE", reference.on_delete), ("UPDATE", reference.on_update)] {
+        if action != Action::NoAction {
+            text.push_str(&format!(" ON {event} {}", action.sql()));
+        }
+    }
+    if reference.deferred {
+        text.push_str(" DEFERRABLE INITIALLY DEFERRED");
+    }
+    Ok(text)
+}
+
+/// Keys and indexes: whatever finds rows without a scan.
+fn indexes(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let mut rows = Vec::new();
+    for relation in scope.catalog.all_relations()? {
+        let Relation::Table(table) = relation.as_ref() else { continue };
+        for (at, key) in table.stored_keys().into_iter().enumerate() {
+            let columns = table.positions_of(key.columns).into_iter().map(|at| quoted(&table.columns[at].name).to_string());
+            rows.push(vec![
+                text(&table.schema),
+                text(&table.name),
+                text(key.name),
+                text(columns.collect::<Vec<_>>().join(", ")),
+                Cell::Flag(key.unique),
+                Cell::Flag(at < table.keys.len()),
+            ]);
+        }
+    }
+    Ok(rows)
+}
+
+/// Constraints with their kinds and columns.
+fn information_constraints(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let rows = constraints(scope)?.into_iter().map(|mut row| {
+        row.truncate(4);
+        let place = [text(DATABASE), row.remove(0), row.remove(0)];
+        let [catalog, schema, table] = place;
+        let (name, kind) = (row.remove(0), row.remove(0));
+        vec![catalog, schema, table, name, kind]
+    });
+    Ok(rows.collect())
+}
+
+/// Columns of keys and foreign keys, by their positions in these.
+fn key_columns(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let mut rows = Vec::new();
+    for relation in scope.catalog.all_relations()? {
+        let Relation::Table(table) = relation.as_ref() else { continue };
+        let keys = table.keys.iter().map(|key| (&key.name, &key.columns));
+        let references = table.references.iter().map(|reference| (&reference.name, &reference.columns));
+        for (name, columns) in keys.chain(references) {
+            for (position, at) in (1..).zip(table.positions_of(columns)) {
+                rows.push(vec![
+                    text(DATABASE),
+                    text(&table.schema),
+                    text(&table.name),
+                    text(name),
+                    text(&table.columns[at].name),
+                    Cell::Count(position),
+                ]);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// Foreign keys and the keys to which they refer.
+fn referential_constraints(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let mut rows = Vec::new();
+    for relation in scope.catalog.all_relations()? {
+        let Relation::Table(table) = relation.as_ref() else { continue };
+        for reference in &table.references {
+            let parent = scope.catalog.table_by_id(reference.table)?;
+            let key = match parent.as_deref() {
+                Some(Relation::Table(parent)) => {
+                    let keys = parent.stored_keys();
+                    keys.iter().find(|key| key.columns == reference.key).map(|key| key.name.to_owned())
+                }
+                _ => None,
+            };
+            rows.push(vec![
+                text(DATABASE),
+                text(&table.schema),
+                text(&reference.name),
+                Cell::Maybe(key),
+                text("NONE"),
+                text(reference.on_update.sql()),
+                text(reference.on_delete.sql()),
+            ]);
         }
     }
     Ok(rows)

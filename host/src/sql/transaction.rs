@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Statement, TransactionMode};
 
+use super::dml::check_deferred;
 use super::names::fold_ident;
 use super::outcome::Outcome;
+use super::scope::Scope;
 use super::session::{Active, Session};
 use super::unit::Unit;
 use super::unsupported;
@@ -71,15 +73,23 @@ fn begin(session: &Session, modes: &[TransactionMode]) -> Result<()> {
             other => return Err(unsupported(other)),
         }
     }
-    *session.active() = Some(Active { unit, aborted: false, savepoints: Vec::new() });
+    *session.active() = Some(Active { unit, aborted: false, savepoints: Vec::new(), deferred: Vec::new() });
     Ok(())
 }
 
-fn commit(session: &Session) -> Result<()> {
+fn commit(session: &Arc<Session>) -> Result<()> {
     refuse_inside(session)?;
+    let deferred = session.active().as_mut().map(|open| (open.unit.clone(), std::mem::take(&mut open.deferred)));
+    let judged = match deferred {
+        Some((unit, deferred)) if !deferred.is_empty() => {
+            let scope = Scope::new(session, unit, None).map(Arc::new);
+            scope.and_then(|scope| check_deferred(&scope, &deferred))
+        }
+        _ => Ok(()),
+    };
     let mut active = session.active();
     let open = active.as_mut().ok_or_else(none)?;
-    if let Err(error) = open.unit.commit() {
+    if let Err(error) = judged.and_then(|()| open.unit.commit()) {
         open.aborted = true;
         return Err(error);
     }

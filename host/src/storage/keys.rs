@@ -83,6 +83,16 @@ impl KeyEncoder {
         Ok(EncodedKeys { values, encoding, valid, run: OnceLock::new() })
     }
 
+    /// Encodes values of other types; one that the key's type cannot hold becomes null.
+    pub(crate) fn encode_as(&self, values: &[ArrayRef]) -> Result<EncodedKeys> {
+        let cast = |(value, kind): (&ArrayRef, &DataType)| match value.data_type() == kind {
+            true => Ok(value.clone()),
+            false => arrow::compute::cast(value, kind),
+        };
+        let values = values.iter().zip(&self.types).map(cast).collect::<Result<_, _>>();
+        self.encode(values.map_err(from_arrow)?)
+    }
+
     /// Encodes the keys of all rows of a part; `None` if the part is older than one of the key's columns.
     pub(crate) fn encode_part(&self, part: &Part) -> Result<Option<EncodedKeys>> {
         if self.body_columns(part).is_none() {

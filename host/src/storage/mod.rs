@@ -49,7 +49,7 @@ pub use snapshot::{Snapshot, TableView};
 pub use spec::{Finding, Info, Key, Options, TableId, TableSpec};
 pub use statistics::ColumnStatistics;
 pub use store::Store;
-pub use txn::{Savepoint, Transaction};
+pub use txn::{Link, Savepoint, Transaction};
 
 /// Rows in a full row group: what one part of a table holds at most.
 pub const ROWS_PER_GROUP: usize = 122_880;

@@ -108,6 +108,27 @@ impl TableView {
         Ok(found)
     }
 
+    /// Those of the ids whose rows are there, ascending, each once.
+    pub fn live(&self, ids: &[u64]) -> Vec<u64> {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.retain(|&id| self.table.is_live(id));
+        ids
+    }
+
+    /// As `find`, for a key that need not be unique: for each row that has one of the values, which one, and its id.
+    ///
+    /// # Errors
+    /// As [`TableView::find`].
+    pub fn find_all(&self, key: usize, values: &RecordBatch) -> Result<Vec<(usize, u64)>> {
+        let encoder = self.encoder(key)?;
+        let keys = encoder.encode(values.columns().to_vec())?;
+        let mut found = Vec::new();
+        self.table.finder(key).visit(encoder, &keys, 0, |position, _, id| found.push((position, id)))?;
+        Ok(found)
+    }
+
     /// The place of a row that has these values, arrays of one row each, in the columns of a key. A null is never found.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
+use arrow::compute::filter_record_batch;
 use bytes::Bytes;
 use roaring::RoaringTreemap;
 
@@ -53,6 +54,18 @@ struct Changes {
     tree: Arc<Tree>,
     tables: Arc<BTreeMap<TableId, Touched>>,
     entries: Arc<BTreeMap<Bytes, Option<Bytes>>>,
+    /// Links that must hold at commit whatever others committed meanwhile.
+    links: Arc<Vec<Link>>,
+}
+
+/// Rows of one table that refer to rows of another by a key: the caller saw to it that what it changed is right in its
+/// own snapshot, and wants it to be right beside what others change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The table that refers, and the name of its key with the columns by which it does.
+    pub child: (TableId, String),
+    /// The table that is referred to, and the name of its unique key with the same columns.
+    pub parent: (TableId, String),
 }
 
 /// What a transaction did to a table.
@@ -68,7 +81,8 @@ struct Touched {
 
 impl Transaction {
     pub(crate) fn new(store: Store, base: Arc<Branch>, hold: Hold, read_only: bool) -> Self {
-        let changes = Changes { tree: base.tree.clone(), tables: Arc::default(), entries: Arc::default() };
+        let (tables, entries, links) = Default::default();
+        let changes = Changes { tree: base.tree.clone(), tables, entries, links };
         Self {
             store,
             hold,
@@ -197,6 +211,15 @@ impl Transaction {
             changes.replace(next);
         }
         Ok(deleted)
+    }
+
+    /// Asks that a link be looked at when this transaction commits: rows that others deleted must not be those to which
+    /// new rows refer, and rows that others added must not refer to what was deleted here.
+    pub fn watch(&self, link: Link) {
+        let mut changes = self.changes();
+        if !changes.links.contains(&link) {
+            Arc::make_mut(&mut changes.links).push(link);
+        }
     }
 
     /// Sets a key of the key-value space.
@@ -341,10 +364,76 @@ impl Work {
                 check_new_keys(own, base, head)?;
             }
         }
+        for link in self.0.links.iter() {
+            self.check_link(link, base, head)?;
+        }
         for key in self.0.entries.keys() {
             let stamp = |tree: &Tree| tree.entries.get(key).map(|entry| entry.version);
             if stamp(base) != stamp(head) {
                 return Err(conflict("changed an entry that this one changes"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_link(&self, link: &Link, base: &Tree, head: &Tree) -> Result<()> {
+        let (child, parent) = (&link.child, &link.parent);
+        let key = |table: &Table, name: &str| table.spec.keys.iter().position(|key| key.name == name);
+        let of = |tree: &Tree, (table, name): &(TableId, String)| -> Option<(Arc<Table>, usize)> {
+            let table = tree.tables.get(table)?.clone();
+            let key = key(&table, name)?;
+            Some((table, key))
+        };
+        // A link whose table or key went with this very transaction binds nobody.
+        let (Some(own_child), Some(own_parent)) = (of(&self.0.tree, child), of(&self.0.tree, parent)) else {
+            return Ok(());
+        };
+        let changed = |table: &TableId| {
+            let version = |tree: &Tree| tree.tables.get(table).map(|table| table.version);
+            version(base).is_some() && version(base) != version(head)
+        };
+        let same_shape = |table: &TableId| {
+            let version = |tree: &Tree| tree.tables.get(table).map(|table| table.spec_version);
+            version(base) == version(head)
+        };
+        let lost = |(table, key): &(Arc<Table>, usize), values: &RecordBatch, from: u64| -> Result<RecordBatch> {
+            let keys = table.keys[*key].encode_as(values.columns())?;
+            let found = table.find(*key, &keys, from)?;
+            let lost = (0..keys.len()).map(|row| keys.is_valid(row) && found[row].is_none()).collect::<Vec<_>>();
+            filter_record_batch(values, &lost.into()).map_err(super::part::from_arrow)
+        };
+        if changed(&parent.0) {
+            let Some(head_parent) = of(head, parent).filter(|_| same_shape(&parent.0)) else {
+                return Err(conflict("altered a table to which this one refers"));
+            };
+            let (own, key) = &own_child;
+            let deleted = self.0.tables.get(&parent.0).map(|touched| touched.deleted.clone()).unwrap_or_default();
+            for part in own.parts.iter().filter(|part| part.ids().first() >= Some(PROVISIONAL)) {
+                let values = part.read(&own.spec.keys[*key].columns)?;
+                let keys = head_parent.0.keys[head_parent.1].encode_as(values.columns())?;
+                let found = head_parent.0.find(head_parent.1, &keys, 0)?;
+                let gone = |row: usize| keys.is_valid(row) && found[row].is_none_or(|id| deleted.contains(id));
+                let gone = (0..keys.len()).map(gone).collect::<Vec<_>>();
+                let gone = filter_record_batch(&values, &gone.into()).map_err(super::part::from_arrow)?;
+                // What this transaction added itself is not in the head yet.
+                if lost(&own_parent, &gone, PROVISIONAL)?.num_rows() > 0 {
+                    return Err(conflict("deleted a row to which this one refers"));
+                }
+            }
+        }
+        if changed(&child.0)
+            && let Some(touched) = self.0.tables.get(&parent.0).filter(|touched| !touched.deleted.is_empty())
+            && let (Some(base_parent), Some(base_child)) = (of(base, parent), base.tables.get(&child.0))
+        {
+            let Some((head_child, key)) = of(head, child).filter(|_| same_shape(&child.0)) else {
+                return Err(conflict("altered a table that refers to rows of this one"));
+            };
+            let ids: Vec<u64> = touched.deleted.iter().collect();
+            let columns = &base_parent.0.spec.keys[base_parent.1].columns;
+            let gone = lost(&own_parent, &base_parent.0.fetch(&ids, columns)?, 0)?;
+            let keys = head_child.keys[key].encode_as(gone.columns())?;
+            if head_child.find(key, &keys, base_child.next_row)?.iter().any(Option::is_some) {
+                return Err(conflict("added a row that refers to one that this one deletes"));
             }
         }
         Ok(())

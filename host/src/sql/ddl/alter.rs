@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::columns::{add_column, add_constraint, check_checks, check_default, spec};
-use super::{exists, is_taken};
+use super::{exists, is_taken, references};
 use crate::catalog::{Relation, Table, drop_relation, put_relation};
 use crate::error::{Error, Result, codes};
 use crate::sql::names::{fold_ident, split_name};
@@ -83,10 +83,25 @@ fn change(scope: &Arc<Scope>, mut table: Table, operation: &AlterTableOperation)
             }
         }
         AlterTableOperation::AddConstraint { constraint, not_valid: false } => {
-            if matches!(constraint, datafusion::sql::sqlparser::ast::TableConstraint::Check(_)) {
-                return Err(unsupported("ADD CHECK"));
+            add_constraint(scope, &mut table, constraint)?;
+            store(scope, &old, &table)?;
+            let fresh = scope.again()?;
+            return dml::check_all(&fresh, &table, old.checks.len(), old.references.len());
+        }
+        AlterTableOperation::DropConstraint { if_exists, name, drop_behavior: None } => {
+            let name = fold_ident(name);
+            let before = (table.keys.len(), table.checks.len(), table.references.len());
+            table.keys.retain(|key| key.name != name);
+            table.checks.retain(|check| check.name != name);
+            table.references.retain(|reference| reference.name != name);
+            if before == (table.keys.len(), table.checks.len(), table.references.len()) {
+                if *if_exists {
+                    return Ok(());
+                }
+                let message = format!("table `{}` has no constraint `{name}`", table.label());
+                return Err(Error::new(codes::NO_OBJECT, message));
             }
-            add_constraint(&mut table, constraint)?;
+            refuse_needed_keys(scope, &table)?;
         }
         other => return Err(unsupported(&format!("ALTER TABLE {other}"))),
     }
@@ -98,19 +113,38 @@ fn position(table: &Table, name: &str) -> Result<usize> {
 }
 
 /// Writes the changed table; columns are matched by their ids.
-fn store(scope: &Arc<Scope>, old: &Table, new: &Table) -> Result<()> {
+pub(super) fn store(scope: &Arc<Scope>, old: &Table, new: &Table) -> Result<()> {
     check_checks(scope, new)?;
     let columns = new.columns.iter().map(|column| old.columns.iter().position(|known| known.id == column.id)).collect();
     scope.unit.with(|transaction| {
         transaction.alter_table(TableId(old.id), spec(new), columns)?;
+        references::note(transaction, old.id, &old.references, &new.references)?;
         put_relation(transaction, &Relation::Table(new.clone()))
     })
+}
+
+/// Refuses a table that lacks a unique key to which a foreign key refers.
+pub(super) fn refuse_needed_keys(scope: &Scope, table: &Table) -> Result<()> {
+    for child in scope.catalog.referring(table.id)? {
+        let Relation::Table(child) = child.as_ref() else { continue };
+        // A table that refers to itself is what it is going to be.
+        let child = if child.id == table.id { table } else { child };
+        for reference in child.references.iter().filter(|reference| reference.table == table.id) {
+            if !table.stored_keys().iter().any(|key| key.unique && key.columns == reference.key) {
+                let message = format!("the foreign key `{}` of table `{}` needs it", reference.name, child.label());
+                let help = format!("ALTER TABLE {} DROP CONSTRAINT {}", child.label(), reference.name);
+                return Err(Error::new(codes::DEPENDENTS, message).help(help));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Adds a column. With a default the rows get it now, as every SQL has it; that writes them anew.
 fn add(scope: &Arc<Scope>, old: Table, def: &ColumnDef) -> Result<()> {
     let mut table = old.clone();
     add_column(scope, &mut table, def)?;
+    references::add_of_column(scope, &mut table, def)?;
     let column = table.columns.last().ok_or_else(|| Error::new(codes::INTERNAL, "the new column is missing"))?;
     let view = scope.unit.snapshot()?.table(TableId(old.id))?;
     if column.default.is_none() || view.rows() == 0 {
@@ -128,11 +162,12 @@ fn add(scope: &Arc<Scope>, old: Table, def: &ColumnDef) -> Result<()> {
     let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
     let plan = LogicalPlanBuilder::from(plan).project(columns).and_then(LogicalPlanBuilder::build);
     let plan = plan.map_err(|error| crate::sql::fault::fold(&error))?;
-    scope.unit.with(|transaction| {
-        transaction.drop_table(TableId(old.id))?;
-        table.id = transaction.create_table(spec(&table))?.0;
-        put_relation(transaction, &Relation::Table(table.clone()))
-    })?;
+    // The table stays, because others may refer to it; its rows go and come again with the new column.
+    for part in view.parts() {
+        let ids = part.row_ids()?;
+        scope.unit.with(|transaction| transaction.delete(TableId(old.id), ids.values()))?;
+    }
+    store(scope, &old, &table)?;
     let positions: Vec<usize> = (0..old.columns.len()).collect();
     dml::insert_plan(scope, &table, plan, &positions).map(drop)
 }
@@ -155,7 +190,15 @@ fn remove_column(scope: &Scope, table: &mut Table, at: usize) -> Result<()> {
             return Err(Error::new(codes::DEPENDENTS, message).help(format!("DROP VIEW {}", view.name)));
         }
     }
+    let refers = |reference: &&crate::catalog::Reference| reference.columns.contains(&column.id);
+    if let Some(reference) = table.references.iter().filter(refers).find(|reference| reference.columns.len() > 1) {
+        let message = format!("the column `{}` belongs to the foreign key `{}`", column.name, reference.name);
+        return Err(Error::new(codes::DEPENDENTS, message));
+    }
+    table.references.retain(|reference| !reference.columns.contains(&column.id));
+    table.indexes.retain(|index| !index.columns.contains(&column.id));
     table.keys.retain(|key| !key.columns.contains(&column.id));
+    refuse_needed_keys(scope, table)?;
     table.columns.remove(at);
     Ok(())
 }

@@ -8,6 +8,7 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Expr as SqlExpr, Ident, IndexColumn, TableConstraint};
 
+use super::references;
 use crate::catalog::{Check, Column, Key, SqlType, Table};
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::Binder;
@@ -40,7 +41,8 @@ pub(super) fn add_column(scope: &Arc<Scope>, table: &mut Table, def: &ColumnDef)
             ColumnOption::PrimaryKey(_) => add_key(table, constraint, std::slice::from_ref(&name), true)?,
             ColumnOption::Unique(_) => add_key(table, constraint, std::slice::from_ref(&name), false)?,
             ColumnOption::Check(check) => add_check(table, constraint, Some(&name), &check.expr),
-            ColumnOption::ForeignKey(_) => return Err(unsupported("FOREIGN KEY")),
+            // Added when every column and key is there.
+            ColumnOption::ForeignKey(_) => {}
             ColumnOption::Generated { .. } | ColumnOption::Identity(_) => return Err(unsupported("generated columns")),
             ColumnOption::Collation(_) => return Err(unsupported("COLLATE")),
             other => return Err(unsupported(&format!("the column option {other}"))),
@@ -50,7 +52,7 @@ pub(super) fn add_column(scope: &Arc<Scope>, table: &mut Table, def: &ColumnDef)
 }
 
 /// Adds a constraint of the table.
-pub(super) fn add_constraint(table: &mut Table, constraint: &TableConstraint) -> Result<()> {
+pub(super) fn add_constraint(scope: &Arc<Scope>, table: &mut Table, constraint: &TableConstraint) -> Result<()> {
     match constraint {
         TableConstraint::PrimaryKey(key) => {
             let columns = key_columns(&key.columns)?;
@@ -64,7 +66,10 @@ pub(super) fn add_constraint(table: &mut Table, constraint: &TableConstraint) ->
             add_check(table, check.name.as_ref().map(fold_ident), None, &check.expr);
             Ok(())
         }
-        TableConstraint::ForeignKey(_) => Err(unsupported("FOREIGN KEY")),
+        TableConstraint::ForeignKey(key) => {
+            let columns = names(&key.columns);
+            references::add(scope, table, key.name.as_ref().map(fold_ident), &columns, key)
+        }
         other => Err(unsupported(&format!("the constraint {other}"))),
     }
 }
@@ -110,8 +115,10 @@ fn add_check(table: &mut Table, name: Option<String>, column: Option<&str>, expr
     table.checks.push(Check { name: unique, text: expr.to_string() });
 }
 
-fn free_name(table: &Table, name: String) -> Result<String> {
-    if table.keys.iter().any(|key| key.name == name) {
+pub(super) fn free_name(table: &Table, name: String) -> Result<String> {
+    let keys = table.keys.iter().map(|key| &key.name);
+    let references = table.references.iter().map(|reference| &reference.name);
+    if keys.chain(references).chain(table.checks.iter().map(|check| &check.name)).any(|known| *known == name) {
         return Err(Error::new(codes::EXISTS, format!("a constraint `{name}` exists already")));
     }
     Ok(name)
@@ -166,11 +173,11 @@ fn refuse_subquery(expr: &Expr) -> Result<()> {
 
 /// What storage has to know about the table.
 pub(super) fn spec(table: &Table) -> storage::TableSpec {
-    let keys = table.keys.iter().map(|key| storage::Key {
-        name: key.name.clone(),
-        columns: table.positions(key),
+    let keys = table.stored_keys().into_iter().map(|key| storage::Key {
+        name: key.name.to_owned(),
+        columns: table.positions_of(key.columns),
         primary: key.primary,
-        unique: true,
+        unique: key.unique,
     });
     storage::TableSpec { schema: table.arrow_schema(), keys: keys.collect() }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{ObjectType, Statement};
 
-use crate::catalog::{MAIN, Relation, drop_relation, drop_schema, is_virtual};
+use crate::catalog::{MAIN, Relation, Table, drop_relation, drop_schema, is_virtual};
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::no_table;
 use crate::sql::names::split_name;
@@ -46,6 +46,23 @@ pub(crate) fn drop(scope: &Arc<Scope>, statement: &Statement) -> Result<Outcome>
             return Err(error.help(format!("DROP {} {name}", relation.noun().to_uppercase())));
         }
         collect(scope, &relation, *cascade, &mut dropped)?;
+    }
+    let tables: Vec<u64> = dropped.iter().filter_map(|relation| table_id(relation)).collect();
+    for relation in &dropped {
+        let Relation::Table(table) = relation.as_ref() else { continue };
+        if !*cascade {
+            refuse_referred(scope, table, &tables)?;
+        }
+        for child in scope.catalog.referring(table.id)? {
+            if let Relation::Table(child) = child.as_ref()
+                && !tables.contains(&child.id)
+            {
+                let child = scope.again()?.table_to_change(&child.schema, &child.name)?;
+                let mut kept = child.clone();
+                kept.references.retain(|reference| reference.table != table.id);
+                super::alter::store(scope, &child, &kept)?;
+            }
+        }
     }
     scope.unit.with(|transaction| dropped.iter().try_for_each(|relation| remove(transaction, relation)))?;
     Ok(Outcome::done(format!("DROP {object_type}")))
@@ -101,9 +118,33 @@ fn collect(scope: &Scope, relation: &Arc<Relation>, cascade: bool, dropped: &mut
     Ok(())
 }
 
+fn table_id(relation: &Relation) -> Option<u64> {
+    match relation {
+        Relation::Table(table) => Some(table.id),
+        Relation::View(_) => None,
+    }
+}
+
+/// Refuses to drop a table to which others refer that stay.
+pub(crate) fn refuse_referred(scope: &Scope, table: &Table, dropped: &[u64]) -> Result<()> {
+    for child in scope.catalog.referring(table.id)? {
+        let Relation::Table(child) = child.as_ref() else { continue };
+        if child.id == table.id || dropped.contains(&child.id) {
+            continue;
+        }
+        let name = child.references.iter().find(|reference| reference.table == table.id);
+        let name = name.map_or("", |reference| reference.name.as_str());
+        let message = format!("the foreign key `{name}` of table `{}` refers to `{}`", child.label(), table.label());
+        let error = Error::new(codes::DEPENDENTS, message);
+        return Err(error.help(format!("DROP TABLE {} CASCADE", table.label())));
+    }
+    Ok(())
+}
+
 fn remove(transaction: &Transaction, relation: &Relation) -> Result<()> {
     let (schema, name) = relation.name();
     if let Relation::Table(table) = relation {
+        super::references::note(transaction, table.id, &table.references, &[])?;
         transaction.drop_table(TableId(table.id))?;
     }
     drop_relation(transaction, schema, name)

@@ -3,12 +3,15 @@
 mod alter;
 mod columns;
 mod drop;
+mod index;
+mod references;
 mod schema;
 mod table;
 mod view;
 
 pub(super) use alter::alter_table;
-pub(super) use drop::drop;
+pub(super) use drop::{drop, refuse_referred};
+pub(super) use index::{create_index, drop_indexes};
 pub(super) use schema::create_schema;
 pub(super) use table::create_table;
 pub(super) use view::create_view;

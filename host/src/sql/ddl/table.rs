@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
-use datafusion::sql::sqlparser::ast::{CreateTable, Statement};
+use datafusion::sql::sqlparser::ast::{CreateTable, Statement, TableConstraint};
 
 use super::columns::{add_column, add_constraint, check_checks, spec};
-use super::{exists, is_taken};
+use super::{exists, is_taken, references};
 use crate::catalog::{Column, Relation, SqlType, Table, drop_relation, put_relation};
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::{Binder, no_table};
@@ -37,14 +37,24 @@ pub(crate) fn create_table(scope: &Arc<Scope>, create: CreateTable) -> Result<Ou
         columns: Vec::new(),
         keys: Vec::new(),
         checks: Vec::new(),
+        indexes: Vec::new(),
+        references: Vec::new(),
         next_column: 0,
         owner: scope.owner.clone(),
     };
     for column in &create.columns {
         add_column(scope, &mut table, column)?;
     }
-    for constraint in &create.constraints {
-        add_constraint(&mut table, constraint)?;
+    let (foreign, own): (Vec<_>, Vec<_>) =
+        create.constraints.iter().partition(|constraint| matches!(constraint, TableConstraint::ForeignKey(_)));
+    for constraint in own {
+        add_constraint(scope, &mut table, constraint)?;
+    }
+    for column in &create.columns {
+        references::add_of_column(scope, &mut table, column)?;
+    }
+    for constraint in foreign {
+        add_constraint(scope, &mut table, constraint)?;
     }
     check_checks(scope, &table)?;
     let plan = match create.query {
@@ -79,6 +89,10 @@ pub(crate) fn create_table(scope: &Arc<Scope>, create: CreateTable) -> Result<Ou
 fn store_new(scope: &Scope, table: &mut Table) -> Result<()> {
     scope.unit.with(|transaction| {
         table.id = transaction.create_table(spec(table))?.0;
+        for reference in table.references.iter_mut().filter(|reference| reference.table == references::ITSELF) {
+            reference.table = table.id;
+        }
+        references::note(transaction, table.id, &[], &table.references)?;
         put_relation(transaction, &Relation::Table(table.clone()))
     })
 }
@@ -89,7 +103,9 @@ fn replace(scope: &Scope, table: &Table) -> Result<()> {
         Some(Relation::View(view)) => Err(Error::new(codes::EXISTS, format!("`{}` is a view", view.name))),
         Some(Relation::Table(old)) => {
             let old = scope.table_to_change(&old.schema, &old.name)?;
+            super::drop::refuse_referred(scope, &old, &[])?;
             scope.unit.with(|transaction| {
+                references::note(transaction, old.id, &old.references, &[])?;
                 transaction.drop_table(TableId(old.id))?;
                 drop_relation(transaction, &old.schema, &old.name)
             })

@@ -41,8 +41,9 @@ struct Change {
 impl<'a> Conflict<'a> {
     pub(super) fn new(scope: &'a Arc<Scope>, table: &'a Table, alias: &str, on: OnInsert) -> Result<Self> {
         let OnInsert::OnConflict(on) = on else { return Err(unsupported("ON DUPLICATE KEY")) };
+        let stored = table.stored_keys();
         let keys = match &on.conflict_target {
-            None => (0..table.keys.len()).collect(),
+            None => (0..stored.len()).filter(|&key| stored[key].unique).collect(),
             Some(target) => vec![key(table, target)?],
         };
         let update = match on.action {
@@ -62,7 +63,8 @@ impl<'a> Conflict<'a> {
         let (mut insert, mut old) = (vec![true; batch.num_rows()], Vec::new());
         let view = self.scope.unit.snapshot()?.table(TableId(self.table.id))?;
         for &key in &self.keys {
-            let positions = self.table.positions(&self.table.keys[key]);
+            let stored = self.table.stored_keys()[key];
+            let positions = self.table.positions_of(stored.columns);
             let values = batch.project(&positions).map_err(|error| fold_arrow(&error))?;
             for (row, found) in view.find(key, &values)?.into_iter().enumerate() {
                 if let Some(id) = found
@@ -74,7 +76,7 @@ impl<'a> Conflict<'a> {
             }
             for row in repeated(&values, &insert)? {
                 if self.update.is_some() {
-                    let message = format!("two of the rows have the same key `{}`", self.table.keys[key].name);
+                    let message = format!("two of the rows have the same key `{}`", stored.name);
                     return Err(
                         Error::new(codes::UNIQUE, message).detail("ON CONFLICT DO UPDATE changes a row only once")
                     );
@@ -94,6 +96,7 @@ impl<'a> Conflict<'a> {
             let (changed, keep) = update.apply(&view.fetch(&ids, &columns)?, &proposed)?;
             let ids: Vec<u64> =
                 ids.into_iter().zip(keep.iter()).filter(|(_, keep)| *keep == Some(true)).map(|(id, _)| id).collect();
+            writer.referential.changing(&ids, &changed)?;
             self.scope.unit.with(|transaction| transaction.delete(TableId(self.table.id), &ids))?;
             written.push(writer.write(&changed)?);
         }
@@ -154,18 +157,19 @@ impl Change {
 
 /// The key that the target names.
 fn key(table: &Table, target: &ConflictTarget) -> Result<usize> {
+    let stored = table.stored_keys();
     let found = match target {
         ConflictTarget::OnConstraint(name) => {
             let (_, name) = split_name(name)?;
-            table.keys.iter().position(|key| key.name == name)
+            stored.iter().position(|key| key.unique && key.name == name)
         }
         ConflictTarget::Columns(columns) => {
             let mut wanted = columns.iter().map(fold_ident).map(|name| table.position(&name)).collect::<Vec<_>>();
             wanted.sort_unstable();
-            table.keys.iter().position(|key| {
-                let mut positions: Vec<_> = table.positions(key).into_iter().map(Some).collect();
+            stored.iter().position(|key| {
+                let mut positions: Vec<_> = table.positions_of(key.columns).into_iter().map(Some).collect();
                 positions.sort_unstable();
-                positions == wanted
+                key.unique && positions == wanted
             })
         }
     };

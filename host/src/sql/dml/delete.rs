@@ -6,6 +6,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
 use datafusion::sql::sqlparser::ast::{Delete, FromTable, SelectItem, Statement, Truncate};
 
+use super::foreign::Referential;
 use super::returning;
 use super::target::Target;
 use crate::error::{Error, Result, codes};
@@ -36,14 +37,17 @@ pub(crate) fn delete(scope: &Arc<Scope>, delete: Delete) -> Result<Outcome> {
     }
     let find = target.query(items, delete.using.unwrap_or_default(), delete.selection)?;
     let plan = Binder::new(scope).plan(Statement::Query(Box::new(find)))?;
+    let mut referential = Referential::new(scope, &target.table)?;
     let (mut deleted, mut kept) = (0, Vec::new());
     for batch in query::start(scope, &plan)? {
         let batch = batch?;
         scope.token.check()?;
+        referential.removing(batch.column(0).as_primitive::<UInt64Type>().values())?;
         let (count, fresh) = delete_rows(scope, &target, &batch, delete.returning.is_some())?;
         deleted += count;
         kept.extend(fresh);
     }
+    referential.finish()?;
     match delete.returning {
         None => Ok(Outcome::changed("DELETE", deleted)),
         Some(items) => returning::outcome(scope, "DELETE", &target.table, &target.alias, items, kept),
@@ -81,9 +85,15 @@ pub(crate) fn truncate(scope: &Arc<Scope>, truncate: &Truncate) -> Result<Outcom
     if other {
         return Err(unsupported("options of TRUNCATE"));
     }
+    let mut truncated = Vec::with_capacity(truncate.table_names.len());
+    for name in &truncate.table_names {
+        let (schema, name) = split_name(&name.name)?;
+        truncated.push(scope.table_to_change(&scope.schema_or_default(schema), &name)?.id);
+    }
     for name in &truncate.table_names {
         let (schema, name) = split_name(&name.name)?;
         let table = scope.table_to_change(&scope.schema_or_default(schema), &name)?;
+        crate::sql::ddl::refuse_referred(scope, &table, &truncated)?;
         let view = scope.unit.snapshot()?.table(TableId(table.id))?;
         for part in view.parts() {
             scope.token.check()?;

@@ -52,6 +52,8 @@ pub(crate) fn insert(scope: &Arc<Scope>, insert: Insert) -> Result<Outcome> {
             changed += kept.drain(..).map(|batch| batch.num_rows() as u64).sum::<u64>();
         }
     }
+    drop(conflict);
+    writer.finish()?;
     match insert.returning {
         None => Ok(Outcome::changed("INSERT", changed)),
         Some(items) => returning::outcome(scope, "INSERT", &table, &alias, items, kept),
@@ -65,7 +67,7 @@ pub(crate) fn insert_plan(scope: &Arc<Scope>, table: &Table, plan: LogicalPlan, 
     for batch in query::start(scope, &plan)? {
         writer.write(&batch?)?;
     }
-    Ok(writer.rows)
+    writer.finish()
 }
 
 /// The parser knows forms of other systems; none may pass unheard.

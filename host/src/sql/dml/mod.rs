@@ -2,6 +2,7 @@
 
 mod conflict;
 mod delete;
+mod foreign;
 mod insert;
 mod returning;
 mod target;
@@ -9,5 +10,6 @@ mod update;
 mod write;
 
 pub(super) use delete::{delete, truncate};
+pub(super) use foreign::{Deferred, check_all, check_deferred};
 pub(super) use insert::{insert, insert_plan, no_column};
 pub(super) use update::update;

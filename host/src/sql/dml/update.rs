@@ -99,9 +99,13 @@ fn replace(scope: &Arc<Scope>, table: &Table, plan: &LogicalPlan) -> Result<Vec<
         let batch = filter_record_batch(&batch, &first).map_err(|error| fold_arrow(&error))?;
         reservation.try_grow(batch.get_array_memory_size()).map_err(|error| fold(&error))?;
         let ids = batch.column(0).as_primitive::<UInt64Type>().values();
-        scope.unit.with(|transaction| transaction.delete(TableId(table.id), ids))?;
         let columns: Vec<usize> = (1..batch.num_columns()).collect();
-        rows.push(batch.project(&columns).map_err(|error| fold_arrow(&error))?);
+        let new = batch.project(&columns).map_err(|error| fold_arrow(&error))?;
+        writer.referential.changing(ids, &new)?;
+        scope.unit.with(|transaction| transaction.delete(TableId(table.id), ids))?;
+        rows.push(new);
     }
-    rows.iter().map(|batch| writer.write(batch)).collect()
+    let written = rows.iter().map(|batch| writer.write(batch)).collect::<Result<Vec<_>>>()?;
+    writer.finish()?;
+    Ok(written)
 }

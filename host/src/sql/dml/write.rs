@@ -8,6 +8,7 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::foreign::Referential;
 use crate::catalog::{Column, SqlType, Table};
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::Binder;
@@ -22,6 +23,8 @@ pub(crate) struct Writer<'a> {
     table: &'a Table,
     schema: SchemaRef,
     checks: Vec<(&'a str, Arc<dyn PhysicalExpr>)>,
+    /// What foreign keys must be told besides the rows that are written.
+    pub(super) referential: Referential,
     /// Rows written so far.
     pub(crate) rows: u64,
 }
@@ -39,7 +42,8 @@ impl<'a> Writer<'a> {
                 checks.push((check.name.as_str(), expr));
             }
         }
-        Ok(Self { scope, table, schema, checks, rows: 0 })
+        let referential = Referential::new(scope, table)?;
+        Ok(Self { scope, table, schema, checks, referential, rows: 0 })
     }
 
     /// The batch with the table's own schema; its columns must have the table's types.
@@ -73,8 +77,19 @@ impl<'a> Writer<'a> {
         let batch = self.accept(batch)?;
         let stored = self.scope.unit.with(|transaction| transaction.append(TableId(self.table.id), batch.clone()));
         stored.map_err(|error| self.name_key(error))?;
+        self.referential.added(&batch)?;
         self.rows += batch.num_rows() as u64;
         Ok(batch)
+    }
+
+    /// Everything is written: foreign keys are judged, and gives the number of rows.
+    pub(crate) fn finish(self) -> Result<u64> {
+        self.referential.finish()?;
+        Ok(self.rows)
+    }
+
+    pub(super) fn into_referential(self) -> Referential {
+        self.referential
     }
 
     /// Storage knows no names of tables; its refusals get them here.

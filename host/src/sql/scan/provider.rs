@@ -140,8 +140,12 @@ impl TableProvider for TableScan {
             schema: Arc::clone(&self.schema),
             constraints: self.constraints.clone(),
         };
+        let table = Arc::new(table);
+        if let Some(lookup) = super::lookup::plan(&table, &projection, &conjuncts, limit)? {
+            return Ok(DataSourceExec::from_data_source(lookup));
+        }
         let threads = state.config().target_partitions();
-        let source = Source::new(Arc::new(table), projection, conjuncts, limit, threads)?;
+        let source = Source::new(table, projection, conjuncts, limit, threads)?;
         Ok(DataSourceExec::from_data_source(source))
     }
 }
