@@ -83,7 +83,14 @@ const TABLES: &[SystemTable] = &[
     SystemTable {
         schema: SYSTEM,
         name: "indexes",
-        columns: &[("schema", Text), ("table", Text), ("name", Text), ("columns", Text), ("unique", Flag), ("key", Flag)],
+        columns: &[
+            ("schema", Text),
+            ("table", Text),
+            ("name", Text),
+            ("columns", Text),
+            ("unique", Flag),
+            ("key", Flag),
+        ],
         make: indexes,
     },
     SystemTable {
@@ -384,8 +391,10 @@ fn foreign_key(scope: &Arc<Scope>, table: &Table, reference: &Reference) -> Resu
         names.collect::<Vec<_>>().join(", ")
     };
     let parent = scope.catalog.table_by_id(reference.table)?;
-    let parent = parent.as_deref().and_then(|parent| if let Relation::Table(parent) = parent { Some(parent) } else { None });
-    let to = parent.map_or_else(String::new, |parent| format!("{} ({})", parent.label(), names(parent, &reference.key)));
+    let parent =
+        parent.as_deref().and_then(|parent| if let Relation::Table(parent) = parent { Some(parent) } else { None });
+    let to =
+        parent.map_or_else(String::new, |parent| format!("{} ({})", parent.label(), names(parent, &reference.key)));
     let mut text = format!("FOREIGN KEY ({}) REFERENCES {to}", names(table, &reference.columns));
     for (event, action) in [("DELETE", reference.on_delete), ("UPDATE", reference.on_update)] {
         if action != Action::NoAction {
@@ -404,7 +413,8 @@ fn indexes(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
     for relation in scope.catalog.all_relations()? {
         let Relation::Table(table) = relation.as_ref() else { continue };
         for (at, key) in table.stored_keys().into_iter().enumerate() {
-            let columns = table.positions_of(key.columns).into_iter().map(|at| quoted(&table.columns[at].name).to_string());
+            let columns =
+                table.positions_of(key.columns).into_iter().map(|at| quoted(&table.columns[at].name).to_string());
             rows.push(vec![
                 text(&table.schema),
                 text(&table.name),
