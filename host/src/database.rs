@@ -10,7 +10,7 @@ use crate::extensions::{self, Extensions, Home, View};
 pub use crate::sql::claim;
 use crate::sql::split;
 pub use crate::sql::{Caller, Outcome, Rows, Value};
-use crate::sql::{Engine, Origin, Session};
+use crate::sql::{Engine, Kept, Origin, Session};
 use crate::storage::{Options, Store};
 
 mod functions;
@@ -158,6 +158,25 @@ impl Connection {
         Ok(last.flatten().unwrap_or_else(empty))
     }
 
+    /// Prepares one statement, to be run again and again with other parameters. One that reads a row by its key does not
+    /// go through the planner any more.
+    ///
+    /// ```
+    /// let connection = kodiak::Database::memory()?.connect()?;
+    /// connection.execute("CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT)", &[])?;
+    /// connection.execute("INSERT INTO t VALUES (1, 'one')", &[])?;
+    /// let find = connection.prepare("SELECT name FROM t WHERE id = ?")?;
+    /// assert_eq!(find.query(&[1.into()])?.collect_batches()?[0].num_rows(), 1);
+    /// assert!(find.query(&[2.into()])?.collect_batches()?.is_empty());
+    /// # Ok::<(), kodiak::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `SYNTAX` when it cannot be parsed; what its names mean is found when it runs.
+    pub fn prepare(&self, sql: &str) -> Result<Prepared> {
+        Ok(Prepared { session: Arc::clone(&self.0), kept: Kept::new(&self.0, sql)? })
+    }
+
     /// Runs the statements of `text` one by one, as the iterator is asked; errors tell their place in it.
     pub fn script<'a>(&'a self, text: &'a str, source: &'a str) -> Script<'a> {
         self.outcomes(text, source, &[])
@@ -205,6 +224,43 @@ impl Connection {
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+/// A prepared statement of a connection.
+pub struct Prepared {
+    session: Arc<Session>,
+    kept: Kept,
+}
+
+impl Prepared {
+    /// Runs it and gives its rows.
+    ///
+    /// # Errors
+    /// As [`Connection::query`].
+    pub fn query(&self, params: &[Value]) -> Result<Rows> {
+        let outcome = self.session.run_kept(&self.kept, params)?;
+        let empty = || Rows::ready(Arc::new(arrow::datatypes::Schema::empty()), Vec::new());
+        Ok(outcome.rows.unwrap_or_else(empty))
+    }
+
+    /// Runs it and gives the number of rows that it changed or returned.
+    ///
+    /// # Errors
+    /// As [`Connection::execute`].
+    pub fn execute(&self, params: &[Value]) -> Result<u64> {
+        let outcome = self.session.run_kept(&self.kept, params)?;
+        let mut returned = 0;
+        for batch in outcome.rows.into_iter().flatten() {
+            returned += batch?.num_rows() as u64;
+        }
+        Ok(outcome.affected.unwrap_or(returned))
+    }
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").field("text", &self.kept.text()).finish_non_exhaustive()
     }
 }
 

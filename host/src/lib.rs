@@ -13,7 +13,7 @@ pub mod database;
 
 pub mod cli;
 
-pub use database::{CancelHandle, Connection, Database, Outcome, Rows, Script, Value};
+pub use database::{CancelHandle, Connection, Database, Outcome, Prepared, Rows, Script, Value};
 pub use error::{Error, Place, Result};
 
 /// The version of this library and program.

@@ -9,6 +9,7 @@ mod connection;
 mod docs;
 mod extensions;
 mod front_end;
+mod indexes;
 mod scan;
 mod slt;
 mod tidy;

@@ -10,7 +10,9 @@ mod write;
 pub use object::{Action, Check, Column, Index, Key, Reference, Relation, Schema, StoredKey, Table, View};
 pub use read::{Cache, Catalog};
 pub use types::{SqlType, ZONE};
-pub(crate) use write::{drop_relation, drop_schema, put_reference, put_relation, put_schema};
+pub(crate) use write::{
+    drop_relation, drop_schema, put_reference, put_relation, put_schema, relation_key as record_key,
+};
 
 /// The schema that unqualified names mean unless the session says otherwise.
 pub const MAIN: &str = "main";

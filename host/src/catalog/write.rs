@@ -58,7 +58,8 @@ pub(super) fn relation_prefix(schema: Option<&str>) -> Vec<u8> {
     key
 }
 
-pub(super) fn relation_key(schema: &str, name: &str) -> Vec<u8> {
+/// Where a table's or view's record is kept.
+pub(crate) fn relation_key(schema: &str, name: &str) -> Vec<u8> {
     [&relation_prefix(Some(schema)), name.as_bytes()].concat()
 }
 

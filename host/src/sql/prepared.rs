@@ -3,21 +3,89 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use datafusion::sql::sqlparser::ast::{Expr, Statement, Value as Literal, visit_expressions, visit_expressions_mut};
 
 use super::names::fold_ident;
 use super::outcome::Outcome;
+use super::point::{self, Point};
 use super::session::{Session, lock};
-use super::unsupported;
 use super::value::Value;
+use super::{dispatch, parse, split, unsupported};
 use crate::error::{Error, Result, codes};
 
 /// A statement under a name.
 pub(crate) struct Prepared {
     statement: Statement,
     parameters: usize,
+    fast: Fast,
+}
+
+/// What is known of a statement that may read one row by a key; looked at anew when its names mean something else.
+#[derive(Default)]
+struct Fast(Mutex<Option<Arc<Point>>>);
+
+impl Fast {
+    /// Runs the statement if it is of that form and its values fit; `None` if the planner must.
+    fn run(&self, session: &Arc<Session>, statement: &Statement, values: &[Value]) -> Result<Option<Outcome>> {
+        let known = lock(&self.0).clone();
+        if let Some(point) = known
+            && let Some(outcome) = point.run(session, values)?
+        {
+            return Ok(Some(outcome));
+        }
+        let Some(point) = Point::recognise(session, statement)?.map(Arc::new) else { return Ok(None) };
+        *lock(&self.0) = Some(Arc::clone(&point));
+        point.run(session, values)
+    }
+}
+
+/// A statement that a program prepared; it has no name.
+pub(crate) struct Kept {
+    text: String,
+    statement: Statement,
+    parameters: usize,
+    fast: Option<Fast>,
+}
+
+impl Kept {
+    pub(crate) fn new(session: &Session, text: &str) -> Result<Self> {
+        let mut pieces = split::statements(text);
+        let piece = pieces.next().ok_or_else(|| Error::new(codes::SYNTAX, "there is no statement"))?;
+        if pieces.next().is_some() {
+            return Err(Error::new(codes::SYNTAX, "only one statement can be prepared"));
+        }
+        let text = piece.text.to_owned();
+        // What an extension claims is not for our parser.
+        let is_ours = session.engine.extensions().claim(&text)?.is_none() && dispatch::own_statement(&text).is_none();
+        let statement = if is_ours { parse::statement(&text)? } else { parse::statement("SELECT 1")? };
+        let parameters = count(&statement)?;
+        let fast = (is_ours && Point::recognise(session, &statement)?.is_some()).then(Fast::default);
+        Ok(Self { text, statement, parameters, fast })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The one row, if that is what the statement reads.
+    pub(crate) fn point(&self, session: &Arc<Session>, params: &[Value]) -> Result<Option<Outcome>> {
+        match &self.fast {
+            Some(fast) if params.len() == self.parameters => fast.run(session, &self.statement, params),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Runs `EXECUTE name(values)` as it stands, if the statement of that name reads one row by a key.
+pub(super) fn call(session: &Arc<Session>, text: &str, params: &[Value]) -> Result<Option<Outcome>> {
+    let Some((name, values)) = point::execute_call(text).filter(|_| params.is_empty()) else { return Ok(None) };
+    let found = lock(&session.shared.prepared).get(&name).cloned();
+    match found {
+        Some(found) if found.parameters == values.len() => found.fast.run(session, &found.statement, &values),
+        _ => Ok(None),
+    }
 }
 
 /// Runs `PREPARE`, `EXECUTE` and `DEALLOCATE`.
@@ -67,17 +135,14 @@ fn prepare(session: &Session, name: String, statement: Statement) -> Result<()> 
         let error = Error::new(codes::EXISTS, format!("a prepared statement `{name}` exists already"));
         return Err(error.help(format!("DEALLOCATE {name}")));
     }
-    prepared.insert(name, Prepared { statement, parameters });
+    prepared.insert(name, Arc::new(Prepared { statement, parameters, fast: Fast::default() }));
     Ok(())
 }
 
 fn execute(session: &Arc<Session>, name: &str, values: &[Expr]) -> Result<Outcome> {
-    let (mut statement, parameters) = {
-        let prepared = lock(&session.shared.prepared);
-        let found = prepared.get(name).ok_or_else(|| unknown(name))?;
-        (found.statement.clone(), found.parameters)
-    };
-    put(&mut statement, parameters, values)?;
+    let found = lock(&session.shared.prepared).get(name).cloned().ok_or_else(|| unknown(name))?;
+    let mut statement = found.statement.clone();
+    put(&mut statement, found.parameters, values)?;
     session.run_statement(statement)
 }
 

@@ -15,7 +15,7 @@ use super::dml::Deferred;
 use super::engine::Engine;
 use super::outcome::{Outcome, Rows};
 use super::parse::{self, Origin};
-use super::prepared::{self, Prepared};
+use super::prepared::{self, Kept, Prepared};
 use super::scope::Scope;
 use super::settings::Settings;
 use super::token::Token;
@@ -40,7 +40,7 @@ pub(crate) struct Session {
 /// What a session and the sessions inside it share.
 pub(crate) struct Shared {
     pub(crate) settings: Mutex<Arc<Settings>>,
-    pub(crate) prepared: Mutex<HashMap<String, Prepared>>,
+    pub(crate) prepared: Mutex<HashMap<String, Arc<Prepared>>>,
     /// The planner's state for the settings it was made from.
     pub(crate) planner: Mutex<Option<(Arc<Settings>, SessionState)>>,
     token: Mutex<Token>,
@@ -78,6 +78,9 @@ impl Session {
 
     /// Runs one statement; `text` is that of `origin` without its `;`.
     pub(crate) fn run(self: &Arc<Self>, text: &str, origin: &Origin<'_>, params: &[Value]) -> Result<Outcome> {
+        if let Ok(Some(outcome)) = prepared::call(self, text, params) {
+            return Ok(outcome);
+        }
         if self.inside.is_none() {
             *lock(&self.shared.token) = Token::new(self.settings().statement_timeout);
         }
@@ -89,6 +92,15 @@ impl Session {
             Ok(outcome) => Ok(outcome),
             Err(error) => Err(origin.locate(error)),
         }
+    }
+
+    /// Runs a statement that was prepared before.
+    pub(crate) fn run_kept(self: &Arc<Self>, kept: &Kept, params: &[Value]) -> Result<Outcome> {
+        if let Some(outcome) = kept.point(self, params)? {
+            return Ok(outcome);
+        }
+        let origin = Origin { source: "sql", script: kept.text(), start: 0, line: 1 };
+        self.run(kept.text(), &origin, params)
     }
 
     fn run_text(self: &Arc<Self>, text: &str, params: &[Value]) -> Result<Outcome> {
@@ -215,7 +227,12 @@ impl Session {
         }
     }
 
-    fn open_unit(&self) -> Option<Unit> {
+    /// Whether a statement that only reads is accepted now.
+    pub(super) fn may_read(&self) -> bool {
+        !self.active().as_ref().is_some_and(|active| active.aborted)
+    }
+
+    pub(super) fn open_unit(&self) -> Option<Unit> {
         let inside = self.inside.as_ref().map(|inside| inside.unit.clone());
         inside.or_else(|| self.active().as_ref().map(|active| active.unit.clone()))
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
-use arrow::compute::{cast, filter_record_batch, take};
+use arrow::compute::{cast, concat_batches, filter_record_batch, take};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use arrow::util::display::array_value_to_string;
@@ -135,7 +135,9 @@ impl Referential {
             let differs = differing(&old, &new)?;
             if differs.true_count() > 0 {
                 let filter = |batch| filter_record_batch(batch, &differs).map_err(|error| fold_arrow(&error));
-                child.changed.push((filter(&old)?, filter(&new)?));
+                let plain = |batch: &RecordBatch| as_types_of(batch, &self.table, &child.reference.key);
+                let pair = (plain(&filter(&old)?)?, plain(&filter(&new)?)?);
+                child.changed.push(pair);
             }
         }
         Ok(())
@@ -157,11 +159,19 @@ impl Referential {
                 let old = filter_record_batch(old, &gone).map_err(|error| fold_arrow(&error))?;
                 self.follow(&child, child.reference.on_delete, &old, None, depth)?;
             }
-            for (old, new) in &child.changed {
-                let gone = missing_keys(&self.scope, &self.table, &child.reference, old)?;
+            let Some((first, _)) = child.changed.first() else { continue };
+            // All at once: a row that follows a key must not follow the next one that moves to where it went.
+            let joined = |part: fn(&(RecordBatch, RecordBatch)) -> &RecordBatch| {
+                concat_batches(&first.schema(), child.changed.iter().map(part)).map_err(|error| fold_arrow(&error))
+            };
+            let (mut old, mut new) = (joined(|changed| &changed.0)?, joined(|changed| &changed.1)?);
+            if matches!(child.reference.on_update, Action::NoAction | Action::Restrict) {
+                // Another row may have the key now.
+                let gone = missing_keys(&self.scope, &self.table, &child.reference, &old)?;
                 let filter = |batch| filter_record_batch(batch, &gone).map_err(|error| fold_arrow(&error));
-                self.follow(&child, child.reference.on_update, &filter(old)?, Some(&filter(new)?), depth)?;
+                (old, new) = (filter(&old)?, filter(&new)?);
             }
+            self.follow(&child, child.reference.on_update, &old, Some(&new), depth)?;
         }
         for (at, (reference, parent)) in self.parents.iter().enumerate() {
             for values in &self.added[at] {

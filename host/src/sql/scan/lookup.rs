@@ -153,6 +153,13 @@ fn known(table: &TableScan, filters: &[Arc<dyn PhysicalExpr>]) -> Vec<(usize, Kn
             continue;
         }
         let Some(binary) = filter.downcast_ref::<BinaryExpr>() else { continue };
+        if let Some((column, values)) = alternatives(binary) {
+            let values = values.iter().map(|value| literal(value, column)).collect::<Option<Vec<_>>>();
+            if let Some(values) = values {
+                entry(&mut all, column).values.get_or_insert(values);
+            }
+            continue;
+        }
         let (column, value, operator) = match binary.left().downcast_ref::<Column>() {
             Some(column) => (column.index(), binary.right(), Some(*binary.op())),
             None => match binary.right().downcast_ref::<Column>() {
@@ -175,6 +182,27 @@ fn known(table: &TableScan, filters: &[Arc<dyn PhysicalExpr>]) -> Vec<(usize, Kn
         }
     }
     all
+}
+
+/// `column = value OR column = value ...`: what the optimizer makes of a short list.
+fn alternatives(binary: &BinaryExpr) -> Option<(usize, Vec<Arc<dyn PhysicalExpr>>)> {
+    if *binary.op() != Operator::Or {
+        return None;
+    }
+    let mut values = Vec::new();
+    let mut column = None;
+    for side in [binary.left(), binary.right()] {
+        let side = side.downcast_ref::<BinaryExpr>()?;
+        let (of, more) = match side.op() {
+            Operator::Eq => (side.left().downcast_ref::<Column>()?.index(), vec![Arc::clone(side.right())]),
+            _ => alternatives(side)?,
+        };
+        if *column.get_or_insert(of) != of {
+            return None;
+        }
+        values.extend(more);
+    }
+    Some((column?, values))
 }
 
 fn entry(all: &mut Vec<(usize, Known)>, column: usize) -> &mut Known {
