@@ -192,6 +192,29 @@ impl Iterator for Rows {
     }
 }
 
+/// The arguments of a scalar function, as the host passed them.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Columns<'a> {
+    raw: &'a [AbiColumn<'a>],
+}
+
+impl<'a> Columns<'a> {
+    /// # Safety
+    /// The pointers of every column must be valid for `'a` and of the sizes that it states, strings valid UTF-8.
+    pub(crate) unsafe fn new(raw: &'a [AbiColumn<'a>]) -> Self {
+        Self { raw }
+    }
+
+    pub(crate) fn get(self, index: usize) -> Option<Column<'a>> {
+        self.raw.get(index).map(|raw| Column { raw })
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = Column<'a>> {
+        self.raw.iter().map(|raw| Column { raw })
+    }
+}
+
 /// One argument of a scalar function: a column of the host's, borrowed for the call.
 #[derive(Clone, Copy)]
 pub struct Column<'a> {
@@ -199,12 +222,6 @@ pub struct Column<'a> {
 }
 
 impl<'a> Column<'a> {
-    /// # Safety
-    /// The pointers of `raw` must be valid for `'a` and of the sizes that it states, strings valid UTF-8.
-    pub(crate) unsafe fn new(raw: &'a AbiColumn<'a>) -> Self {
-        Self { raw }
-    }
-
     /// Whether row `row` is not null.
     pub fn is_valid(&self, row: usize) -> bool {
         if self.raw.validity.is_null() {
@@ -282,7 +299,7 @@ impl<T: Native> FixedReader<'_, T> {
         if let Some(constant) = self.constant {
             return constant;
         }
-        // SAFETY: loops over rows stay below the number of rows that the host stated, and `Column::new` vouches for it.
+        // SAFETY: loops over rows stay below the number of rows that the host stated, and `Columns::new` vouches for it.
         unsafe { self.values.add(row).read_unaligned() }
     }
 }
@@ -328,7 +345,7 @@ impl<'a> ViewReader<'a> {
 
     #[inline]
     pub(crate) fn text(&self, row: usize) -> &'a str {
-        // SAFETY: the host states that text columns are valid UTF-8 (`Column::new`).
+        // SAFETY: the host states that text columns are valid UTF-8 (`Columns::new`).
         unsafe { std::str::from_utf8_unchecked(self.bytes(row)) }
     }
 }

@@ -4,10 +4,10 @@
 //! arguments are read where the host keeps them, fixed-width results are written where the host wants them. NULL in
 //! gives NULL out without a call, unless the argument is [`Nullable`].
 
-use crate::arrow::{BooleanReader, Column, FixedReader, Native, Output, ViewReader};
+use crate::arrow::{BooleanReader, Column, Columns, FixedReader, Native, Output, ViewReader};
 use crate::error::{Error, Result};
 use crate::host::Call;
-use arrow_array::builder::{BinaryViewBuilder, StringViewBuilder};
+use crate::views::Views;
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
 use std::marker::PhantomData;
@@ -209,7 +209,7 @@ impl ResultType for Boolean {
 }
 
 macro_rules! viewed {
-    ($($(#[$doc:meta])* $name:ident($view:ty, $value:ty, $read:ident, $builder:ty) = $data_type:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($view:ty, $value:ty, $read:ident, $finish:ident) = $data_type:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub struct $name;
@@ -230,14 +230,14 @@ macro_rules! viewed {
                 Err(wrong_mode())
             }
             fn build(rows: usize, mut f: impl FnMut(usize) -> Result<Option<$value>>) -> Result<ArrayRef> {
-                let mut builder = <$builder>::with_capacity(rows);
+                let mut views = Views::with_capacity(rows);
                 for row in 0..rows {
                     match f(row)? {
-                        Some(value) => builder.try_append_value(value)?,
-                        None => builder.append_null(),
+                        Some(value) => views.push(value.as_ref())?,
+                        None => views.push_null(),
                     }
                 }
-                Ok(Arc::new(builder.finish()))
+                Ok(views.$finish())
             }
         }
     )*};
@@ -245,9 +245,9 @@ macro_rules! viewed {
 
 viewed! {
     /// TEXT.
-    Text(str, String, text, StringViewBuilder) = DataType::Utf8View;
+    Text(str, String, text, into_text) = DataType::Utf8View;
     /// BINARY.
-    Binary([u8], Vec<u8>, bytes, BinaryViewBuilder) = DataType::BinaryView;
+    Binary([u8], Vec<u8>, bytes, into_binary) = DataType::BinaryView;
 }
 
 /// An argument for which NULL is a value: its view is an `Option`, and the function is called for it.
@@ -292,7 +292,7 @@ pub trait Arguments: 'static {
     /// Their Arrow types.
     fn data_types() -> Vec<DataType>;
     #[doc(hidden)]
-    fn readers<'a>(columns: &[Column<'a>]) -> Result<Self::Readers<'a>>;
+    fn readers<'a>(columns: Columns<'a>) -> Result<Self::Readers<'a>>;
     #[doc(hidden)]
     fn read<'a>(readers: &Self::Readers<'a>, row: usize) -> Self::Views<'a>;
     #[doc(hidden)]
@@ -306,8 +306,8 @@ macro_rules! arguments {
             type Readers<'a> = ($($name::Reader<'a>,)*);
             fn data_types() -> Vec<DataType> { vec![$($name::data_type()),*] }
             #[allow(unused_variables, clippy::unused_unit)]
-            fn readers<'a>(columns: &[Column<'a>]) -> Result<Self::Readers<'a>> {
-                Ok(($($name::reader(*columns.get($index).ok_or_else(wrong_mode)?)?,)*))
+            fn readers<'a>(columns: Columns<'a>) -> Result<Self::Readers<'a>> {
+                Ok(($($name::reader(columns.get($index).ok_or_else(wrong_mode)?)?,)*))
             }
             #[inline(always)]
             #[allow(unused_variables, clippy::unused_unit)]
@@ -400,8 +400,8 @@ impl<P> Clone for Body<P> {
 }
 
 pub(crate) trait Typed<P>: Send + Sync {
-    fn fill(&self, plugin: &P, call: &Call, columns: &[Column<'_>], rows: usize, out: &mut Output<'_>) -> Result<()>;
-    fn build(&self, plugin: &P, call: &Call, columns: &[Column<'_>], rows: usize) -> Result<ArrayRef>;
+    fn fill(&self, plugin: &P, call: &Call, columns: Columns<'_>, rows: usize, out: &mut Output<'_>) -> Result<()>;
+    fn build(&self, plugin: &P, call: &Call, columns: Columns<'_>, rows: usize) -> Result<ArrayRef>;
 }
 
 /// Types that a function is about and holds no value of.
@@ -438,7 +438,7 @@ where
     T: IntoResult<R>,
     F: for<'a> Fn(&'a P, &'a Call, A::Views<'a>) -> T + Send + Sync,
 {
-    fn fill(&self, plugin: &P, call: &Call, columns: &[Column<'_>], rows: usize, out: &mut Output<'_>) -> Result<()> {
+    fn fill(&self, plugin: &P, call: &Call, columns: Columns<'_>, rows: usize, out: &mut Output<'_>) -> Result<()> {
         let readers = A::readers(columns)?;
         let strict = strict_columns::<A>(columns);
         if strict.is_empty() {
@@ -452,9 +452,12 @@ where
         R::fill(rows, call_row, out)
     }
 
-    fn build(&self, plugin: &P, call: &Call, columns: &[Column<'_>], rows: usize) -> Result<ArrayRef> {
+    fn build(&self, plugin: &P, call: &Call, columns: Columns<'_>, rows: usize) -> Result<ArrayRef> {
         let readers = A::readers(columns)?;
         let strict = strict_columns::<A>(columns);
+        if strict.is_empty() {
+            return R::build(rows, |row| (self.f)(plugin, call, A::read(&readers, row)).into_result());
+        }
         let call_row = |row| match strict.iter().all(|column| column.is_valid(row)) {
             true => (self.f)(plugin, call, A::read(&readers, row)).into_result(),
             false => Ok(None),
@@ -464,12 +467,12 @@ where
 }
 
 /// The columns in which a null makes the result null and that may hold one.
-fn strict_columns<'a, A: Arguments>(columns: &[Column<'a>]) -> Vec<Column<'a>> {
-    if !columns.iter().any(Column::may_be_null) {
+fn strict_columns<'a, A: Arguments>(columns: Columns<'a>) -> Vec<Column<'a>> {
+    if !columns.iter().any(|column| column.may_be_null()) {
         return Vec::new();
     }
     let strict = A::strict();
-    columns.iter().zip(strict).filter(|(column, strict)| *strict && column.may_be_null()).map(|(c, _)| *c).collect()
+    columns.iter().zip(strict).filter(|(column, strict)| *strict && column.may_be_null()).map(|(c, _)| c).collect()
 }
 
 /// Checks what a function over arrays returned before it crosses the boundary.

@@ -58,6 +58,7 @@ pub mod statement;
 pub mod table;
 
 pub mod value;
+mod views;
 
 pub use arrow_array;
 pub use arrow_buffer;

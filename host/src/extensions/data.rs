@@ -218,8 +218,8 @@ fn validate(data: &ArrayData) -> Result<(), PluginError> {
     result.map_err(|error| malformed(error.to_string()))
 }
 
-/// Whether every view, of nulls too, is sound and all text is ASCII: one pass over the views, which nearly always
-/// suffices. What it does not vouch for may still be valid.
+/// Whether every view, of nulls too, is sound and all text is UTF-8: one pass over the views and one over their data,
+/// which nearly always suffices. What it does not vouch for may still be valid: data that no view needs may be no text.
 fn is_plain_text(data: &ArrayData) -> bool {
     let Some((views, texts)) = data.buffers().split_first() else { return false };
     // SAFETY: every bit pattern is a `u128`; only the aligned middle is taken, and it must be everything.
@@ -233,10 +233,19 @@ fn is_plain_text(data: &ArrayData) -> bool {
             return text & ASCII_MASK == 0 && text.checked_shr(8 * length as u32).is_none_or(|rest| rest == 0);
         }
         let (buffer, start) = ((*view >> 64) as u32 as usize, (*view >> 96) as usize);
-        let text = texts.get(buffer).and_then(|text| text.as_slice().get(start..start + length));
-        text.is_some_and(|text| text[..4] == ((*view >> 32) as u32).to_le_bytes())
+        let Some(text) = texts.get(buffer).and_then(|text| text.as_slice().get(start..)) else { return false };
+        // Text that is whole, cut where characters begin.
+        length <= text.len()
+            && text[..4] == ((*view >> 32) as u32).to_le_bytes()
+            && !is_continuation(text[0])
+            && text.get(length).is_none_or(|&next| !is_continuation(next))
     };
-    views.iter().all(is_sound) && texts.iter().all(|text| text.is_ascii())
+    views.iter().all(is_sound) && texts.iter().all(|text| std::str::from_utf8(text).is_ok())
+}
+
+/// Whether a byte of UTF-8 goes on with a character.
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xC0 == 0x80
 }
 
 fn validate_text(views: &ArrayRef) -> Result<(), PluginError> {

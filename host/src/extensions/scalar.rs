@@ -3,8 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::data::{import_array, import_type};
-use arrow::array::{Array, ArrayData, ArrayRef, AsArray, make_array};
-use arrow::buffer::{BooleanBuffer, MutableBuffer, NullBuffer};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, downcast_primitive};
+use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::DataType;
 use kodiak_plugin_api::Error as PluginError;
 use kodiak_plugin_api::abi::{
@@ -12,6 +12,9 @@ use kodiak_plugin_api::abi::{
     scalar_mode,
 };
 use kodiak_plugin_api::arrow::export_array;
+use smallvec::SmallVec;
+use std::cell::Cell;
+use std::sync::Arc;
 
 /// An argument: one value a row, or one for all.
 #[derive(Clone, Debug)]
@@ -60,8 +63,7 @@ impl RawScalar {
         match self.mode {
             scalar_mode::ARRAYS => self.invoke_arrays(id, arguments, rows),
             scalar_mode::VIEWS => {
-                let views = views(arguments)?;
-                let array = with_columns(&views, |columns| (self.vt.eval())(self.context, id, columns, rows))?;
+                let array = with_columns(arguments, |columns| (self.vt.eval())(self.context, id, columns, rows))?;
                 import_array(array, &self.result, rows)
             }
             scalar_mode::INTO => self.invoke_into(id, arguments, rows),
@@ -92,26 +94,66 @@ impl RawScalar {
         }
         let bytes = width.map_or_else(|| rows.div_ceil(8), |width| rows * width);
         let mut values = MutableBuffer::with_capacity(bytes);
-        let bitmap_bytes = rows.div_ceil(8);
-        let mut validity = MutableBuffer::with_capacity(bitmap_bytes).with_bitset(bitmap_bytes, true);
+        let mut validity = AllValid::with_bits(rows);
         let mut output = AbiOutput {
             physical: if boolean { physical::BOOLEAN } else { physical::FIXED },
             width: u32::try_from(width.unwrap_or(0)).unwrap_or(0),
             rows,
             values: values.as_mut_ptr(),
             bytes,
-            validity: validity.as_mut_ptr(),
+            validity: validity.0.as_mut_ptr(),
             nulls: 0,
         };
-        let views = views(arguments)?;
-        with_columns(&views, |columns| (self.vt.eval_into())(self.context, id, columns, &mut output))?;
-        let nulls = output.nulls;
+        with_columns(arguments, |columns| (self.vt.eval_into())(self.context, id, columns, &mut output))?;
+        let nulls = validity.into_nulls(rows);
         // SAFETY: the capacity is at least `bytes`; the callee's contract is to write all of them.
         unsafe { values.set_len(bytes) };
-        let nulls = (nulls > 0).then(|| NullBuffer::new(BooleanBuffer::new(validity.into(), 0, rows)));
-        let data = ArrayData::builder(self.result.clone()).len(rows).add_buffer(values.into()).nulls(nulls);
-        // SAFETY: one buffer of `rows` fixed-width values, aligned by MutableBuffer; every bit pattern is a value.
-        Ok(make_array(unsafe { data.build_unchecked() }))
+        Ok(fixed_array(&self.result, values.into(), nulls, rows))
+    }
+}
+
+/// Values of a fixed width, or bits, as an array of `data_type`.
+fn fixed_array(data_type: &DataType, values: Buffer, nulls: Option<NullBuffer>, rows: usize) -> ArrayRef {
+    macro_rules! primitive {
+        ($t:ty) => {
+            Arc::new(
+                PrimitiveArray::<$t>::new(ScalarBuffer::new(values, 0, rows), nulls).with_data_type(data_type.clone()),
+            )
+        };
+    }
+    downcast_primitive! {
+        data_type => (primitive),
+        _ => Arc::new(BooleanArray::new(BooleanBuffer::new(values, 0, rows), nulls)),
+    }
+}
+
+/// A bitmap for the nulls of a result. Most results have none, so one for each thread is kept, all bits set.
+struct AllValid(Vec<u8>);
+
+thread_local! {
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl AllValid {
+    fn with_bits(rows: usize) -> Self {
+        let mut bits = SPARE.take();
+        let bytes = rows.div_ceil(8);
+        if bits.len() < bytes {
+            bits.resize(bytes, u8::MAX);
+        }
+        Self(bits)
+    }
+
+    /// The bitmap as the callee left it. What it says about that is not asked: a bit that stayed cleared here would
+    /// be a null of the next call.
+    fn into_nulls(self, rows: usize) -> Option<NullBuffer> {
+        // Without a way out early, so that it is done many bytes at a time.
+        if self.0.iter().fold(u8::MAX, |all, byte| all & byte) == u8::MAX {
+            SPARE.set(self.0);
+            return None;
+        }
+        let nulls = NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(self.0), 0, rows));
+        Some(nulls).filter(|nulls| nulls.null_count() > 0)
     }
 }
 
@@ -122,27 +164,34 @@ impl Drop for RawScalar {
     }
 }
 
-/// A borrowed argument, and the list of its data buffers, which the column points to.
-struct View<'a> {
-    column: AbiColumn<'a>,
-    data: Vec<AbiBuffer>,
-}
+/// So many arguments are described without an allocation.
+const INLINE: usize = 4;
 
-fn views(arguments: &[Argument]) -> Result<Vec<View<'_>>, PluginError> {
-    arguments.iter().map(|argument| view(argument.array(), matches!(argument, Argument::Constant(_)))).collect()
-}
-
-/// Only once every list of data buffers stands where it stays can the columns point to them.
+/// Calls with borrowed views of the arguments.
 fn with_columns<T>(
-    views: &[View<'_>],
+    arguments: &[Argument],
     call: impl FnOnce(RSlice<'_, AbiColumn<'_>>) -> AbiResult<T>,
 ) -> Result<T, PluginError> {
-    let columns: Vec<AbiColumn<'_>> =
-        views.iter().map(|view| AbiColumn { data: RSlice::from_slice(&view.data), ..view.column }).collect();
+    // Columns point to the lists of their data buffers, so these stand first.
+    let data: SmallVec<[Vec<AbiBuffer>; INLINE]> =
+        arguments.iter().map(|argument| data_buffers(argument.array())).collect();
+    let mut columns = SmallVec::<[AbiColumn<'_>; INLINE]>::with_capacity(arguments.len());
+    for (argument, data) in arguments.iter().zip(&data) {
+        columns.push(column(argument.array(), matches!(argument, Argument::Constant(_)), data)?);
+    }
     call(RSlice::from_slice(&columns)).into_result().map_err(PluginError::from)
 }
 
-fn view(array: &ArrayRef, constant: bool) -> Result<View<'_>, PluginError> {
+/// What the views of an array point into.
+fn data_buffers(array: &ArrayRef) -> Vec<AbiBuffer> {
+    match array.data_type() {
+        DataType::Utf8View => array.as_string_view().data_buffers().iter().map(|b| buffer(b.as_slice())).collect(),
+        DataType::BinaryView => array.as_binary_view().data_buffers().iter().map(|b| buffer(b.as_slice())).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn column<'a>(array: &'a ArrayRef, constant: bool, data: &'a [AbiBuffer]) -> Result<AbiColumn<'a>, PluginError> {
     let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
     let (validity, validity_offset) =
         nulls.map_or((std::ptr::null(), 0), |nulls| (nulls.validity().as_ptr(), nulls.offset()));
@@ -155,9 +204,8 @@ fn view(array: &ArrayRef, constant: bool) -> Result<View<'_>, PluginError> {
         validity,
         validity_offset,
         values: AbiBuffer { data: std::ptr::null(), bytes: 0 },
-        data: RSlice::from_slice(&[]),
+        data: RSlice::from_slice(data),
     };
-    let mut data = Vec::new();
     match array.data_type() {
         DataType::Boolean => {
             let bits = array.as_boolean().values();
@@ -166,16 +214,12 @@ fn view(array: &ArrayRef, constant: bool) -> Result<View<'_>, PluginError> {
             column.values = buffer(bits.values());
         }
         DataType::Utf8View => {
-            let array = array.as_string_view();
             column.physical = physical::VIEW;
-            column.values = buffer(array.views().inner().as_slice());
-            data = array.data_buffers().iter().map(|b| buffer(b.as_slice())).collect();
+            column.values = buffer(array.as_string_view().views().inner().as_slice());
         }
         DataType::BinaryView => {
-            let array = array.as_binary_view();
             column.physical = physical::VIEW;
-            column.values = buffer(array.views().inner().as_slice());
-            data = array.data_buffers().iter().map(|b| buffer(b.as_slice())).collect();
+            column.values = buffer(array.as_binary_view().views().inner().as_slice());
         }
         other => {
             let width = other.primitive_width().ok_or_else(|| no_view(other))?;
@@ -183,7 +227,7 @@ fn view(array: &ArrayRef, constant: bool) -> Result<View<'_>, PluginError> {
             column.values = buffer(fixed_bytes(array, width));
         }
     }
-    Ok(View { column, data })
+    Ok(column)
 }
 
 fn buffer(bytes: &[u8]) -> AbiBuffer {
@@ -201,7 +245,7 @@ fn fixed_bytes(array: &ArrayRef, width: usize) -> &[u8] {
             array.as_primitive::<$t>().values().inner().as_slice()
         };
     }
-    let bytes = arrow::array::downcast_primitive! {
+    let bytes = downcast_primitive! {
         array.data_type() => (bytes),
         _ => &[],
     };

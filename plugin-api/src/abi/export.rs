@@ -11,7 +11,8 @@ use super::{
     scalar_mode,
 };
 use crate::arrow::{
-    Column, Output, export_array, export_field, export_schema, export_stream, import_array, import_batch, import_schema,
+    Columns, Output, export_array, export_field, export_schema, export_stream, import_array, import_batch,
+    import_schema,
 };
 use crate::error::Result;
 use crate::function::{Body, Overload, checked};
@@ -258,8 +259,8 @@ extern "C" fn eval<P: Plugin>(
         let bound = unsafe { bound_scalar::<P>(context) };
         let Body::Typed { body, .. } = &bound.body else { return Err(unknown("typed function")) };
         // SAFETY: the host states what it passes; plugins trust their host.
-        let columns: Vec<Column<'_>> = columns.iter().map(|raw| unsafe { Column::new(raw) }).collect();
-        let array = body.build(&bound.instance.plugin, &bound.instance.host.call(call), &columns, rows)?;
+        let columns = unsafe { Columns::new(columns.as_slice()) };
+        let array = body.build(&bound.instance.plugin, &bound.instance.host.call(call), columns, rows)?;
         Ok(export_array(&array))
     })
 }
@@ -274,12 +275,10 @@ extern "C" fn eval_into<P: Plugin>(
         // SAFETY: see `contributions`.
         let bound = unsafe { bound_scalar::<P>(context) };
         let Body::Typed { body, .. } = &bound.body else { return Err(unknown("typed function")) };
-        // SAFETY: the host states what it passes; plugins trust their host.
-        let columns: Vec<Column<'_>> = columns.iter().map(|raw| unsafe { Column::new(raw) }).collect();
         let rows = output.rows;
         // SAFETY: the host states what it passes; plugins trust their host.
-        let mut output = unsafe { Output::new(output) };
-        body.fill(&bound.instance.plugin, &bound.instance.host.call(call), &columns, rows, &mut output)
+        let (columns, mut output) = unsafe { (Columns::new(columns.as_slice()), Output::new(output)) };
+        body.fill(&bound.instance.plugin, &bound.instance.host.call(call), columns, rows, &mut output)
     })
 }
 
@@ -353,6 +352,7 @@ macro_rules! export_plugin {
         $crate::export_plugin!($plugin, manifest = "kodiak-plugin.toml");
     };
     ($plugin:ty, manifest = $path:literal) => {
+        $crate::plugin_allocator!();
         const _: () = {
             const TEXT: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $path));
             const MAGIC: &[u8] = $crate::abi::MANIFEST_MAGIC.as_bytes();
@@ -379,4 +379,23 @@ macro_rules! export_plugin {
                 unsafe { $crate::abi::header(constructor) };
         };
     };
+}
+
+/// The allocator of a plugin: what a function returns for each row should cost what it costs in the host.
+#[doc(hidden)]
+#[cfg(feature = "mimalloc")]
+#[macro_export]
+macro_rules! plugin_allocator {
+    () => {
+        #[global_allocator]
+        static ALLOCATOR: $crate::abi::MiMalloc = $crate::abi::MiMalloc;
+    };
+}
+
+/// The allocator is the author's to choose, or the system's.
+#[doc(hidden)]
+#[cfg(not(feature = "mimalloc"))]
+#[macro_export]
+macro_rules! plugin_allocator {
+    () => {};
 }

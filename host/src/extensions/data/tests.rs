@@ -180,6 +180,23 @@ fn views_are_checked() {
     assert_eq!(import(hidden, &text, 1).expect("it is right").null_count(), 1);
 }
 
+/// The expected answer is that of the standard library for the same bytes.
+#[test]
+fn a_view_that_cuts_a_character_is_refused() {
+    let text = "Grizzly bears – 灰熊, ours bruns, медведь гризли".as_bytes();
+    for start in 0..text.len() - 13 {
+        for end in start + 13..=text.len() {
+            let prefix = u32::from_le_bytes([text[start], text[start + 1], text[start + 2], text[start + 3]]);
+            let view = (end - start) as u128 | u128::from(prefix) << 32 | (start as u128) << 96;
+            let array = raw(1, &[null(), leaked(&[view]), leaked(text), leaked(&[text.len() as i64])]);
+            match std::str::from_utf8(&text[start..end]) {
+                Ok(_) => assert!(import(array, &DataType::Utf8View, 1).is_ok(), "{start}..{end}"),
+                Err(_) => refused(array, &DataType::Utf8View, 1, "text that is not UTF-8"),
+            }
+        }
+    }
+}
+
 #[test]
 fn children_are_checked() {
     let child = || raw(3, &[null(), leaked(&[1i64, 2, 3])]);
