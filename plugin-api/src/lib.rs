@@ -47,6 +47,8 @@
 //! functions ([`table`]). Services of the host come with every call: [`Call`].
 
 pub mod abi;
+#[cfg(feature = "mimalloc")]
+pub mod allocator;
 pub mod arrow;
 pub mod command;
 pub mod error;

@@ -388,7 +388,7 @@ macro_rules! export_plugin {
 macro_rules! plugin_allocator {
     () => {
         #[global_allocator]
-        static ALLOCATOR: $crate::abi::MiMalloc = $crate::abi::MiMalloc;
+        static ALLOCATOR: $crate::allocator::PluginAllocator = $crate::allocator::PluginAllocator;
     };
 }
 

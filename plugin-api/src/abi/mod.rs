@@ -21,9 +21,6 @@ pub use abi_stable::library::{AbiHeaderRef, LibHeader, RootModuleResult};
 pub use abi_stable::prefix_type::PrefixTypeTrait;
 pub use abi_stable::std_types::{RErr, RNone, ROk, ROption, RResult, RSlice, RSome, RStr, RString, RVec};
 
-#[cfg(feature = "mimalloc")]
-pub use mimalloc::MiMalloc;
-
 pub use calls::{
     AbiCommandOutcome, AbiContribution, AbiError, AbiFilter, AbiKeyValue, AbiOption, AbiResult, AbiScan, AbiSignature,
     AbiStatement, AbiStatementOutcome, AbiToken,
