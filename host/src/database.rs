@@ -15,6 +15,7 @@ use crate::storage::{Options, Store};
 
 mod functions;
 mod keeper;
+mod languages;
 mod listing;
 mod plugins;
 mod services;

@@ -204,6 +204,8 @@ pub mod codes {
         FILE_FORMAT = "KDK-0115" "22P04" "a data file cannot be read as what it should be";
         AMBIGUOUS = "KDK-0116" "42702" "a name means more than one thing";
         DEPENDENTS = "KDK-0117" "2BP01" "other objects depend on it";
+        RAISED = "KDK-0118" "P0001" "the statement called `error()`";
+        TOO_DEEP = "KDK-0119" "54001" "routines or triggers call each other too deep";
 
         IO = "KDK-0200" "58030" "a file cannot be read or written";
         CORRUPT = "KDK-0201" "XX001" "a database file is damaged";

@@ -10,6 +10,7 @@ pub mod extensions;
 pub mod sql;
 
 pub mod database;
+pub mod repl;
 
 pub mod cli;
 

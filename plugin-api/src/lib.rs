@@ -55,6 +55,7 @@ pub mod error;
 pub mod function;
 pub mod guard;
 pub mod host;
+pub mod language;
 pub mod plugin;
 pub mod statement;
 pub mod table;

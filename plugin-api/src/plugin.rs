@@ -5,6 +5,7 @@ use crate::command::{Output, Run, parsed};
 use crate::error::{Error, Result};
 use crate::function::{Arguments, Body, IntoResult, Overload, ResultType, Signature, Volatility, typed};
 use crate::host::{Call, Host};
+use crate::language::Language;
 use crate::statement::{Outcome, Statement};
 use crate::table::{Table, TableArguments};
 use arrow_array::ArrayRef;
@@ -53,12 +54,18 @@ pub struct Registrar<P> {
     pub(crate) statements: BTreeMap<String, RunStatement<P>>,
     pub(crate) scalars: BTreeMap<String, Vec<Overload<P>>>,
     pub(crate) tables: BTreeMap<String, BindTable<P>>,
+    pub(crate) languages: BTreeMap<String, Box<dyn Language<P>>>,
 }
 
 impl<P: Plugin> Registrar<P> {
     pub(crate) fn collect() -> Self {
-        let mut registrar =
-            Self { command: None, statements: BTreeMap::new(), scalars: BTreeMap::new(), tables: BTreeMap::new() };
+        let mut registrar = Self {
+            command: None,
+            statements: BTreeMap::new(),
+            scalars: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            languages: BTreeMap::new(),
+        };
         P::register(&mut registrar);
         registrar
     }
@@ -132,6 +139,12 @@ impl<P: Plugin> Registrar<P> {
         bind: impl Fn(&P, &Call, &TableArguments) -> Result<Table> + Send + Sync + 'static,
     ) -> &mut Self {
         self.tables.insert(name.to_lowercase(), Box::new(bind));
+        self
+    }
+
+    /// A language of routines: `CREATE FUNCTION ... LANGUAGE name`.
+    pub fn language(&mut self, name: &str, language: impl Language<P>) -> &mut Self {
+        self.languages.insert(name.to_lowercase(), Box::new(language));
         self
     }
 

@@ -17,18 +17,18 @@ const VARIANTS: &[Variant] = &[
     Variant {
         name: "appended",
         changes: &[
-            ("Cargo.toml", "version = \"1.0.0\"", "version = \"1.1.0\""),
-            ("src/abi/mod.rs", "pub const MINOR: u32 = 0;", "pub const MINOR: u32 = 1;"),
-            ("src/abi/mod.rs", "\"1.0.0\"", "\"1.1.0\""),
+            ("Cargo.toml", "version = \"1.1.0\"", "version = \"1.2.0\""),
+            ("src/abi/mod.rs", "pub const MINOR: u32 = 1;", "pub const MINOR: u32 = 2;"),
+            ("src/abi/mod.rs", "\"1.1.0\"", "\"1.2.0\""),
             (
                 "src/abi/plugin.rs",
-                "pub release: extern \"C\" fn(PluginContext) -> AbiResult<()>,\n    // ---- appended by later minors ----\n}\n\n/// A scalar function bound to types.",
-                "pub release: extern \"C\" fn(PluginContext) -> AbiResult<()>,\n    pub later: extern \"C\" fn(PluginContext, u64) -> AbiResult<u64>,\n}\n\n/// A scalar function bound to types.",
+                "    // ---- appended by later minors ----\n}\n\n/// A scalar function bound to types.",
+                "    pub later: extern \"C\" fn(PluginContext, u64) -> AbiResult<u64>,\n}\n\n/// A scalar function bound to types.",
             ),
             (
                 "src/abi/export.rs",
-                "            release: release::<P>,\n        });\n        const SCALAR",
-                "            release: release::<P>,\n            later,\n        });\n        const SCALAR",
+                "            language: language::<P>,\n        });\n        const SCALAR",
+                "            language: language::<P>,\n            later,\n        });\n        const SCALAR",
             ),
             (
                 "src/abi/export.rs",
@@ -50,9 +50,9 @@ const VARIANTS: &[Variant] = &[
     Variant {
         name: "next_major",
         changes: &[
-            ("Cargo.toml", "version = \"1.0.0\"", "version = \"2.0.0\""),
+            ("Cargo.toml", "version = \"1.1.0\"", "version = \"2.0.0\""),
             ("src/abi/mod.rs", "pub const MAJOR: u32 = 1;", "pub const MAJOR: u32 = 2;"),
-            ("src/abi/mod.rs", "\"1.0.0\"", "\"2.0.0\""),
+            ("src/abi/mod.rs", "\"1.1.0\"", "\"2.0.0\""),
         ],
     },
 ];
@@ -173,30 +173,30 @@ fn plugins_load_where_the_abi_promises_it_and_nowhere_else() {
         }
     }
     insta::assert_snapshot!(matrix, @"
-    released host, released plugin: loads 1.0
-    released host, appended plugin: loads 1.1
+    released host, released plugin: loads 1.1
+    released host, appended plugin: loads 1.2
     released host, changed plugin: layout root.activate.vt.command.exit_code: expected type u32, found u64
     released host, reordered plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `rows`, found `constant`
     released host, next_major plugin: version 2.0
-    appended host, released plugin: loads 1.0
-    appended host, appended plugin: loads 1.1
+    appended host, released plugin: loads 1.1
+    appended host, appended plugin: loads 1.2
     appended host, changed plugin: layout root.activate.vt.command.exit_code: expected type u32, found u64
     appended host, reordered plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `rows`, found `constant`
     appended host, next_major plugin: version 2.0
     changed host, released plugin: layout root.activate.vt.command.exit_code: expected type u64, found u32
     changed host, appended plugin: layout root.activate.vt.command.exit_code: expected type u64, found u32
-    changed host, changed plugin: loads 1.0
+    changed host, changed plugin: loads 1.1
     changed host, reordered plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `rows`, found `constant`
     changed host, next_major plugin: version 2.0
     reordered host, released plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `constant`, found `rows`
     reordered host, appended plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `constant`, found `rows`
     reordered host, changed plugin: layout root.activate.vt.scalar.vt.eval.param_2.data: expected field `constant`, found `rows`
-    reordered host, reordered plugin: loads 1.0
+    reordered host, reordered plugin: loads 1.1
     reordered host, next_major plugin: version 2.0
-    next_major host, released plugin: version 1.0
-    next_major host, appended plugin: version 1.1
-    next_major host, changed plugin: version 1.0
-    next_major host, reordered plugin: version 1.0
+    next_major host, released plugin: version 1.1
+    next_major host, appended plugin: version 1.2
+    next_major host, changed plugin: version 1.1
+    next_major host, reordered plugin: version 1.1
     next_major host, next_major plugin: loads 2.0
     ");
 }

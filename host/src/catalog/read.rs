@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::object::{Relation, Schema, decode};
-use super::write::{reference_prefix, relation_key, relation_prefix, schema_key, schema_prefix};
+use super::routine::{Routine, Trigger};
+use super::write::{
+    reference_prefix, relation_key, relation_prefix, routine_prefix, schema_key, schema_prefix, trigger_prefix,
+};
 use super::{INFORMATION, MAIN, SYSTEM};
 use crate::error::Result;
 use crate::storage::Snapshot;
@@ -91,6 +94,31 @@ impl Catalog {
             Relation::View(_) => false,
         };
         Ok(self.all_relations()?.into_iter().filter(refers).collect())
+    }
+
+    /// Every routine of this name, whatever its parameters.
+    pub fn routines(&self, schema: &str, name: &str) -> Result<Vec<Routine>> {
+        self.listed(&routine_prefix(Some(schema), Some(name)))
+    }
+
+    /// Every routine, by schema and name.
+    pub fn all_routines(&self) -> Result<Vec<Routine>> {
+        self.listed(&routine_prefix(None, None))
+    }
+
+    /// The triggers of a table, by name, which is the order in which they fire.
+    pub fn triggers(&self, schema: &str, table: &str) -> Result<Vec<Trigger>> {
+        self.listed(&trigger_prefix(Some(schema), Some(table)))
+    }
+
+    /// Every trigger, by schema, table and name.
+    pub fn all_triggers(&self) -> Result<Vec<Trigger>> {
+        self.listed(&trigger_prefix(None, None))
+    }
+
+    fn listed<T: for<'de> serde::Deserialize<'de>>(&self, prefix: &[u8]) -> Result<Vec<T>> {
+        let found = self.snapshot.scan(prefix);
+        found.iter().map(|(key, bytes)| decode(&String::from_utf8_lossy(key), bytes)).collect()
     }
 
     fn decoded(&self, key: &[u8], bytes: &[u8]) -> Result<Arc<Relation>> {

@@ -40,6 +40,10 @@ pub enum SqlType {
     Double,
     /// UTF-8.
     Text,
+    /// Text that is JSON.
+    Json,
+    /// Text that is a UUID in its canonical form.
+    Uuid,
     /// Bytes.
     Binary,
     /// Days.
@@ -56,6 +60,8 @@ pub enum SqlType {
     List(Box<SqlType>),
     /// Named values.
     Struct(Vec<(String, SqlType)>),
+    /// Keys of one type and their values of another.
+    Map(Box<SqlType>, Box<SqlType>),
 }
 
 const NAMES: &[(&str, SqlType)] = &[
@@ -71,6 +77,8 @@ const NAMES: &[(&str, SqlType)] = &[
     ("REAL", SqlType::Real),
     ("DOUBLE", SqlType::Double),
     ("TEXT", SqlType::Text),
+    ("JSON", SqlType::Json),
+    ("UUID", SqlType::Uuid),
     ("BINARY", SqlType::Binary),
     ("DATE", SqlType::Date),
     ("TIME", SqlType::Time),
@@ -98,7 +106,7 @@ impl SqlType {
             Self::Decimal(precision, scale) => DataType::Decimal128(*precision, *scale),
             Self::Real => DataType::Float32,
             Self::Double => DataType::Float64,
-            Self::Text => DataType::Utf8View,
+            Self::Text | Self::Json | Self::Uuid => DataType::Utf8View,
             Self::Binary => DataType::BinaryView,
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -106,6 +114,11 @@ impl SqlType {
             Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some(ZONE.into())),
             Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             Self::List(item) => DataType::List(Arc::new(Field::new("item", item.arrow(), true))),
+            Self::Map(key, value) => {
+                let fields = vec![Field::new("key", key.arrow(), false), Field::new("value", value.arrow(), true)];
+                let entries = Field::new("entries", DataType::Struct(fields.into()), false);
+                DataType::Map(Arc::new(entries), false)
+            }
             Self::Struct(fields) => DataType::Struct(
                 fields.iter().map(|(name, kind)| Field::new(name, kind.arrow(), true)).collect::<Fields>(),
             ),
@@ -119,6 +132,7 @@ impl SqlType {
         }
         match (self, other) {
             (Self::List(to), Self::List(from)) => to.takes(from),
+            (Self::Map(key, value), Self::Map(from_key, from_value)) => key.takes(from_key) && value.takes(from_value),
             (Self::Struct(to), Self::Struct(from)) => {
                 to.len() == from.len() && to.iter().zip(from).all(|((_, to), (_, from))| to.takes(from))
             }
@@ -183,6 +197,13 @@ impl SqlType {
                 let fields = fields.iter().map(|field| Some((field.name().clone(), Self::of(field.data_type())?)));
                 Self::Struct(fields.collect::<Option<_>>()?)
             }
+            DataType::Map(entries, _) => match entries.data_type() {
+                DataType::Struct(fields) if fields.len() == 2 => {
+                    let (key, value) = (Self::of(fields[0].data_type())?, Self::of(fields[1].data_type())?);
+                    Self::Map(Box::new(key), Box::new(value))
+                }
+                _ => return None,
+            },
             DataType::Dictionary(_, value) => Self::of(value)?,
             DataType::RunEndEncoded(_, value) => Self::of(value.data_type())?,
             _ => return None,
@@ -195,6 +216,7 @@ impl fmt::Display for SqlType {
         match self {
             Self::Decimal(precision, scale) => write!(f, "DECIMAL({precision},{scale})"),
             Self::List(item) => write!(f, "{item}[]"),
+            Self::Map(key, value) => write!(f, "MAP({key}, {value})"),
             Self::Struct(fields) => {
                 f.write_str("STRUCT(")?;
                 for (i, (name, kind)) in fields.iter().enumerate() {
@@ -247,6 +269,12 @@ fn read(text: &str) -> Option<(SqlType, &str)> {
             rest = after;
             SqlType::Decimal(precision.parse().ok()?, scale.parse().ok()?)
         }
+        "MAP" => {
+            let (key, after) = read(rest.strip_prefix('(')?)?;
+            let (value, after) = read(after.strip_prefix(", ")?)?;
+            rest = after.strip_prefix(')')?;
+            SqlType::Map(Box::new(key), Box::new(value))
+        }
         "STRUCT" => {
             let (fields, after) = read_fields(rest.strip_prefix('(')?)?;
             rest = after;
@@ -296,13 +324,16 @@ mod tests {
         let mut all: Vec<SqlType> = NAMES.iter().map(|(_, kind)| kind.clone()).collect();
         all.push(SqlType::Decimal(38, 10));
         all.push(SqlType::List(Box::new(SqlType::List(Box::new(SqlType::BigInt)))));
+        all.push(SqlType::Map(Box::new(SqlType::Text), Box::new(SqlType::List(Box::new(SqlType::Decimal(4, 1))))));
         all.push(SqlType::Struct(vec![
             ("a \"b\", c) x".into(), SqlType::Decimal(4, 2)),
             ("".into(), SqlType::List(Box::new(SqlType::Struct(vec![("x".into(), SqlType::Text)])))),
         ]));
         for kind in all {
             assert_eq!(kind.to_string().parse::<SqlType>().expect("reads back"), kind);
-            assert_eq!(SqlType::of(&kind.arrow()), Some(kind));
+            // What text carries is text until a column says otherwise.
+            let carried = if matches!(kind, SqlType::Json | SqlType::Uuid) { SqlType::Text } else { kind.clone() };
+            assert_eq!(SqlType::of(&kind.arrow()), Some(carried));
         }
     }
 

@@ -2,6 +2,7 @@
 //! checks nothing about the rest of the catalog; that is the statement's job, which knows what the user meant.
 
 use super::object::{Relation, Schema, encode};
+use super::routine::{Routine, Trigger};
 use crate::error::{Error, Result, codes};
 use crate::storage::Transaction;
 
@@ -38,6 +39,57 @@ pub(crate) fn put_reference(transaction: &Transaction, parent: u64, child: u64, 
 /// Tables that refer to a table.
 pub(super) fn reference_prefix(parent: u64) -> Vec<u8> {
     format!("catalog/referring/{parent:016x}/").into_bytes()
+}
+
+/// Stores a routine's record.
+pub(crate) fn put_routine(transaction: &Transaction, routine: &Routine) -> Result<()> {
+    check_name(&routine.name)?;
+    transaction.put(&routine_key(routine), &encode(routine)?)
+}
+
+/// Forgets a routine.
+pub(crate) fn drop_routine(transaction: &Transaction, routine: &Routine) -> Result<()> {
+    transaction.remove(&routine_key(routine))
+}
+
+/// Stores a trigger's record.
+pub(crate) fn put_trigger(transaction: &Transaction, trigger: &Trigger) -> Result<()> {
+    check_name(&trigger.name)?;
+    transaction.put(&trigger_key(trigger), &encode(trigger)?)
+}
+
+/// Forgets a trigger.
+pub(crate) fn drop_trigger(transaction: &Transaction, trigger: &Trigger) -> Result<()> {
+    transaction.remove(&trigger_key(trigger))
+}
+
+/// All routines, those of a schema, or those of one name.
+pub(super) fn routine_prefix(schema: Option<&str>, name: Option<&str>) -> Vec<u8> {
+    prefix(b"catalog/routine/", schema, name)
+}
+
+fn routine_key(routine: &Routine) -> Vec<u8> {
+    let prefix = routine_prefix(Some(&routine.schema), Some(&routine.name));
+    [&prefix, routine.signature().as_bytes()].concat()
+}
+
+/// All triggers, those of a schema, or those of one table, by name.
+pub(super) fn trigger_prefix(schema: Option<&str>, table: Option<&str>) -> Vec<u8> {
+    prefix(b"catalog/trigger/", schema, table)
+}
+
+fn trigger_key(trigger: &Trigger) -> Vec<u8> {
+    let prefix = trigger_prefix(Some(&trigger.schema), Some(&trigger.table));
+    [&prefix, trigger.name.as_bytes()].concat()
+}
+
+fn prefix(kind: &[u8], schema: Option<&str>, name: Option<&str>) -> Vec<u8> {
+    let mut key = kind.to_vec();
+    for part in schema.into_iter().chain(name) {
+        key.extend_from_slice(part.as_bytes());
+        key.push(0);
+    }
+    key
 }
 
 pub(super) fn schema_prefix() -> Vec<u8> {

@@ -27,6 +27,7 @@ mod progress;
 mod project;
 mod protocol;
 mod quickstart;
+mod repl;
 mod report;
 mod sql;
 mod statements;
@@ -69,10 +70,7 @@ fn run(plain: &Ui) -> Result<Exit> {
             return finish(global, |context| extension::run(context, &name.to_string_lossy(), &rest));
         }
         Some(command) => command,
-        None if plain.stdin_is_terminal() => {
-            plain.data(Args::command().render_help().to_string().as_bytes());
-            return plain.finish().map(|()| Exit::Done);
-        }
+        None if plain.stdin_is_terminal() => return finish(global, repl::run),
         None => Command::Sql(sql::Args::default()),
     };
     let details = matches.subcommand().map(|(_, details)| details);

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Instant;
 
 use clap::ArgMatches;
@@ -12,9 +13,11 @@ use super::context::Context;
 use super::exit::Exit;
 use super::interrupt::Interrupt;
 use super::protocol;
+use super::repl::UiScreen;
 use super::statements::Statements;
-use crate::database::{Connection, Outcome};
+use crate::database::{Connection, Database, Outcome};
 use crate::error::{Error, Result, codes};
+use crate::repl::{Next, Repl, is_command};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,7 +63,8 @@ pub(super) fn run(context: &Context, args: Args, matches: Option<&ArgMatches>) -
         return protocol::serve(context, &connection, &interrupt, io::stdin().lock());
     }
     let sources = in_order(args.command, args.file, matches);
-    let mut session = Session { context, connection, interrupt, timing: args.timing, statements: 0 };
+    let mut session =
+        Session { context, database, connection: Rc::new(connection), interrupt, timing: args.timing, statements: 0 };
     if sources.is_empty() {
         session.run_stdin()?;
     }
@@ -98,7 +102,8 @@ fn read(path: &Path) -> Result<String> {
 
 struct Session<'a> {
     context: &'a Context,
-    connection: Connection,
+    database: Database,
+    connection: Rc<Connection>,
     interrupt: Interrupt,
     timing: bool,
     statements: u64,
@@ -106,7 +111,8 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn run_text(&mut self, text: &str, source: &str) -> Result<()> {
-        let mut script = self.connection.script(text, source);
+        let connection = Rc::clone(&self.connection);
+        let mut script = connection.script(text, source);
         loop {
             let started = Instant::now();
             let Some(rows) = self.interrupt.during(|| script.next().map(|outcome| show(self.context, outcome?))) else {
@@ -135,7 +141,18 @@ impl Session<'_> {
     /// Runs each statement as soon as it has been read.
     fn run_stdin(&mut self) -> Result<()> {
         let mut statements = Statements::new(io::stdin().lock());
+        let (context, interrupt) = (self.context, self.interrupt.clone());
+        let screen = UiScreen { context, interrupt: &interrupt };
+        let (database, connection) = (self.database.clone(), Rc::clone(&self.connection));
+        let mut repl = Repl::new(&database, &connection, &screen);
         while let Some(statement) = statements.next()? {
+            if is_command(&statement.text) {
+                if repl.command(&statement.text)? == Next::Quit {
+                    break;
+                }
+                continue;
+            }
+            repl.remember(&statement.text);
             self.run_text(&statement.text, "stdin").map_err(|error| {
                 let place = error.place().cloned().map(|place| statement.relocate(place));
                 error.replace_place(place)
@@ -149,7 +166,7 @@ impl Session<'_> {
 }
 
 /// Shows what a statement gave; returns how many rows it returned or changed.
-fn show(context: &Context, outcome: Outcome) -> Result<u64> {
+pub(super) fn show(context: &Context, outcome: Outcome) -> Result<u64> {
     if let Some(rows) = outcome.rows {
         return context.ui.rows(&rows.schema(), rows);
     }

@@ -38,6 +38,13 @@ pub(super) struct Statement {
     line: u64,
 }
 
+/// What stands at the beginning of what is left.
+enum Command {
+    None,
+    Unfinished,
+    Whole(Statement),
+}
+
 impl Statement {
     /// Moves a place from the statement to the input it was cut from.
     pub(super) fn relocate(&self, place: Place) -> Place {
@@ -88,6 +95,11 @@ impl<R: Read> Statements<R> {
 
     /// Cuts off one piece if it is complete: `Some(None)` if it was blank, `None` if more must be read.
     fn take(&mut self) -> Option<Option<Statement>> {
+        match self.take_command() {
+            Command::None => {}
+            Command::Unfinished => return None,
+            Command::Whole(command) => return Some(Some(command)),
+        }
         // Without a `;` in what is new, a long statement is not scanned again for every chunk of it.
         if !self.ended && !self.text[self.unseen..].contains(';') {
             self.unseen = self.text.len();
@@ -116,6 +128,26 @@ impl<R: Read> Statements<R> {
         self.start = end - line_start;
         self.unseen = self.start;
         Some(statement)
+    }
+
+    /// A line that begins with a dot, which no statement does, ends where it ends.
+    fn take_command(&mut self) -> Command {
+        let rest = &self.text[self.start..];
+        let blank = rest.len() - rest.trim_start().len();
+        if !rest[blank..].starts_with('.') {
+            return Command::None;
+        }
+        let end = match rest[blank..].find('\n') {
+            Some(end) => self.start + blank + end + 1,
+            None if self.ended => self.text.len(),
+            None => return Command::Unfinished,
+        };
+        let text = rest[blank..end - self.start].trim_end().to_owned();
+        let line = self.line + self.text[..self.start + blank].matches('\n').count() as u64;
+        self.line += self.text[..end].matches('\n').count() as u64;
+        self.text.drain(..end);
+        (self.start, self.unseen) = (0, 0);
+        Command::Whole(Statement { text, before: None, indent: 0, line })
     }
 
     fn read(&mut self) -> Result<()> {
@@ -183,6 +215,13 @@ mod tests {
         assert_eq!(statements.input.0.len(), 1);
         assert_eq!(statements.next().unwrap().unwrap().text, "select 2");
         assert!(statements.next().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_line_with_a_dot_in_front_is_a_command() {
+        let mut statements = read(&[b"select 1;\n\n .tab", b"les x\nselect\n.5;\n.quit"]);
+        let texts: Vec<String> = std::iter::from_fn(|| statements.next().unwrap()).map(|one| one.text).collect();
+        assert_eq!(texts, ["select 1;", ".tables x", "select\n.5;", ".quit"]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ const TABLE_ROWS_MAX: usize = 10_000;
 
 /// Where output goes and how it looks.
 pub struct Ui {
-    format: Option<Format>,
+    format: Cell<Option<Format>>,
     quiet: bool,
     stdout_is_terminal: bool,
     stderr_is_terminal: bool,
@@ -42,7 +42,7 @@ impl Ui {
         let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
-            format,
+            format: Cell::new(format),
             quiet,
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal: io::stderr().is_terminal(),
@@ -55,7 +55,17 @@ impl Ui {
 
     /// The format of results.
     pub fn format(&self) -> Format {
-        self.format.unwrap_or_default()
+        self.format.get().unwrap_or_default()
+    }
+
+    /// Changes the format of results.
+    pub fn set_format(&self, format: Format) {
+        self.format.set(Some(format));
+    }
+
+    /// Characters of a line on stdout.
+    pub fn width(&self) -> usize {
+        self.screen().width.map_or(80, usize::from)
     }
 
     /// Whether output is meant for programs: then prose would be noise.

@@ -3,7 +3,7 @@
 use super::plugins::SET_KEY;
 use super::services::{OBJECTS, state_key};
 use super::{Connection, Database};
-use crate::catalog::{Catalog, Relation};
+use crate::catalog::{Catalog, Relation, Returns, Routine, Trigger};
 use crate::error::{Error, Result, codes};
 use crate::extensions::manage::{Fate, Keeper};
 use crate::extensions::parse_set;
@@ -86,7 +86,35 @@ pub(super) fn owned(catalog: &Catalog) -> Result<Vec<Owned>> {
             all.push(Owned { extension: extension.to_owned(), kind: relation.noun().to_owned(), name });
         }
     }
+    // A routine belongs to whoever made it, and needs whoever brings its language; so does a trigger that calls it.
+    let label = |schema: &str, name: &str| match schema {
+        crate::catalog::MAIN => name.to_owned(),
+        _ => format!("{schema}.{name}"),
+    };
+    let routines = catalog.all_routines()?;
+    for routine in &routines {
+        if let Some(extension) = routine.extension.as_ref().or(routine.owner.as_ref()) {
+            let (extension, kind) = (extension.clone(), routine.kind.noun().to_owned());
+            all.push(Owned { extension, kind, name: label(&routine.schema, &routine.name) });
+        }
+    }
+    for trigger in catalog.all_triggers()? {
+        if let Some(extension) = trigger_extension(&trigger, &routines) {
+            let name = format!("{} on {}", trigger.name, label(&trigger.schema, &trigger.table));
+            all.push(Owned { extension: extension.to_owned(), kind: "trigger".to_owned(), name });
+        }
+    }
     Ok(all)
+}
+
+/// The extension without which a trigger cannot fire, or that made it.
+fn trigger_extension<'a>(trigger: &'a Trigger, routines: &'a [Routine]) -> Option<&'a str> {
+    let called = |routine: &&Routine| {
+        routine.returns == Returns::Trigger
+            && (&routine.schema, &routine.name) == (&trigger.function.0, &trigger.function.1)
+    };
+    let language = routines.iter().find(called).and_then(|routine| routine.extension.as_deref());
+    language.or(trigger.owner.as_deref())
 }
 
 fn release(database: &Database, connection: &Connection, extension: &str, fate: Fate) -> Result<()> {
@@ -118,6 +146,20 @@ fn release(database: &Database, connection: &Connection, extension: &str, fate: 
                 Fate::Kept => {
                     let kept = crate::catalog::Schema { owner: None, ..schema };
                     crate::catalog::put_schema(transaction, &kept)?;
+                }
+            }
+        }
+        // Kept routines and triggers stay as they are, dormant, until their language is there again.
+        if fate == Fate::Dropped {
+            let routines = catalog.all_routines()?;
+            for trigger in catalog.all_triggers()? {
+                if trigger_extension(&trigger, &routines) == Some(extension) {
+                    crate::catalog::drop_trigger(transaction, &trigger)?;
+                }
+            }
+            for routine in &routines {
+                if routine.extension.as_deref().or(routine.owner.as_deref()) == Some(extension) {
+                    crate::catalog::drop_routine(transaction, routine)?;
                 }
             }
         }

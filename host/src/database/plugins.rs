@@ -3,13 +3,14 @@
 
 use super::Database;
 use super::functions::{PluginScalar, PluginTable, ended};
+use super::languages::PluginLanguage;
 use super::listing::Listing;
 use super::services::{PluginSession, from_arrow, parameters};
 use crate::catalog::SYSTEM;
 use crate::error::{Error, Result, codes};
 use crate::extensions::session::Access;
 use crate::extensions::{Caller as ExtensionCaller, Extensions, Grant, Home, Instance, StatementToken, View};
-use crate::sql::claim::{self, Claimed, ScalarFunction, TableFunction};
+use crate::sql::claim::{self, Claimed, Language, ScalarFunction, TableFunction};
 use crate::sql::{Caller, Outcome, Rows, TextToken, TextTokenKind, Value, split, tokens};
 use crate::storage::Store;
 use kodiak_plugin_api::abi::token;
@@ -136,6 +137,11 @@ impl claim::Extensions for Plugins {
     fn table(&self, name: &str) -> Result<Option<Arc<dyn TableFunction>>> {
         let found = self.function(name)?;
         Ok(found.map(|grant| Arc::new(PluginTable::new(self.clone(), grant, name)) as Arc<dyn TableFunction>))
+    }
+
+    fn language(&self, name: &str) -> Result<Option<Arc<dyn Language>>> {
+        let found = self.extensions()?.language(&*self.view()?, name)?;
+        Ok(found.map(|grant| Arc::new(PluginLanguage::new(self.clone(), grant)) as Arc<dyn Language>))
     }
 
     fn relation(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableFunction>>> {

@@ -20,6 +20,8 @@ pub struct View {
     functions: BTreeMap<String, String>,
     /// Statement claim → extension.
     statements: BTreeMap<String, String>,
+    /// Language → extension.
+    languages: BTreeMap<String, String>,
 }
 
 /// An extension that may be used.
@@ -51,19 +53,20 @@ impl View {
             }
         }
         let states = set.validate(|enabled| artifact(&store, enabled, artifacts.get(&enabled.name)));
-        let (mut functions, mut statements) = (BTreeMap::new(), BTreeMap::new());
+        let (mut functions, mut statements, mut languages) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         // From the set, not from the files: what is dormant must still be named.
         for enabled in &set {
             for (kind, claim) in enabled.claims() {
                 let owners = match kind {
                     ClaimKind::Function => &mut functions,
                     ClaimKind::Statement => &mut statements,
+                    ClaimKind::Language => &mut languages,
                     _ => continue,
                 };
                 owners.insert(claim.to_owned(), enabled.name.clone());
             }
         }
-        Ok(Self { set, states, artifacts, functions, statements })
+        Ok(Self { set, states, artifacts, functions, statements, languages })
     }
 
     /// The set.
@@ -84,6 +87,11 @@ impl View {
     /// Who provides a function, if anybody in the set does.
     pub fn function_owner(&self, name: &str) -> Option<&str> {
         self.functions.get(name).map(String::as_str)
+    }
+
+    /// Who brings a language, if anybody in the set does.
+    pub fn language_owner(&self, name: &str) -> Option<&str> {
+        self.languages.get(name).map(String::as_str)
     }
 
     /// The longest claim that a statement's leading keywords, upper case, begin with, and who made it.

@@ -12,8 +12,8 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use kodiak_plugin_api::Error as PluginError;
 use kodiak_plugin_api::abi::{
-    AbiFilter, AbiPlugin, AbiResult, AbiScan, AbiStatement, AbiToken, PluginContext, RNone, RSlice, RSome, RStr,
-    TableVt_Ref, kind,
+    AbiArraySchema, AbiFilter, AbiOption, AbiPlugin, AbiResult, AbiRoutine, AbiScan, AbiStatement, AbiToken,
+    PluginContext, RNone, ROption, RSlice, RSome, RStr, TableVt_Ref, kind,
 };
 use kodiak_plugin_api::arrow::{export_batch, export_schema};
 use kodiak_registry::Manifest;
@@ -65,6 +65,40 @@ pub struct CommandOutcome {
     pub errors: String,
     /// A table for standard output.
     pub rows: Option<BatchReader>,
+}
+
+/// What is asked of a language about one of its routines.
+pub struct RoutineRequest<'a> {
+    /// One of the numbers in `kodiak_plugin_api::abi::routine`.
+    pub operation: u32,
+    /// The language.
+    pub language: &'a str,
+    /// The routine's schema.
+    pub schema: &'a str,
+    /// The routine's name.
+    pub name: &'a str,
+    /// Its body.
+    pub body: &'a str,
+    /// Its parameters.
+    pub parameters: SchemaRef,
+    /// The columns of its result.
+    pub result: SchemaRef,
+    /// A row for each call.
+    pub arguments: &'a RecordBatch,
+    /// The rows before, for a trigger.
+    pub old: Option<&'a RecordBatch>,
+    /// The rows after, for a trigger.
+    pub new: Option<&'a RecordBatch>,
+    /// What else is to be known; see docs/abi.md.
+    pub options: Vec<(&'a str, String)>,
+}
+
+/// What a language answered.
+pub struct RoutineAnswer {
+    /// Rows, if any.
+    pub rows: Option<BatchReader>,
+    /// The body as an SQL expression, if it was compiled and is no more than that.
+    pub inline: Option<String>,
 }
 
 /// A token of a claimed statement.
@@ -121,7 +155,7 @@ impl Instance {
     fn registration(&self) -> Result<BTreeMap<String, ScalarDeclaration>> {
         let listed = outcome(&self.manifest, "register", (self.plugin.vt.contributions())(self.plugin.context))?;
         let declared = &self.manifest.contributes;
-        let (mut statements, mut functions) = (BTreeSet::new(), BTreeSet::new());
+        let (mut statements, mut functions, mut languages) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let (mut scalars, mut command) = (BTreeMap::new(), false);
         for contribution in listed {
             let name =
@@ -133,6 +167,9 @@ impl Instance {
                 }
                 kind::TABLE_FUNCTION => {
                     functions.insert(name);
+                }
+                kind::LANGUAGE => {
+                    languages.insert(name);
                 }
                 kind::SCALAR => {
                     let types = |signature: &kodiak_plugin_api::abi::AbiSignature| {
@@ -159,6 +196,8 @@ impl Instance {
         self.compare("statement", &statements, &wanted)?;
         let wanted: BTreeSet<String> = declared.functions.iter().cloned().collect();
         self.compare("function", &functions, &wanted)?;
+        let wanted: BTreeSet<String> = declared.languages.iter().cloned().collect();
+        self.compare("language", &languages, &wanted)?;
         Ok(scalars)
     }
 
@@ -276,6 +315,41 @@ impl Instance {
         let table = RawTable { context: raw.context, vt: raw.vt };
         let schema = import_columns(&raw.schema).map_err(|error| inward(&self.manifest, error))?;
         Ok(Table { table, guard, schema: Arc::new(schema), name: name.to_owned(), instance: self.clone() })
+    }
+
+    /// Asks a language of the plugin's about one of its routines.
+    ///
+    /// # Errors
+    /// The plugin's own; REGISTRATION when it was built for an ABI without languages.
+    pub fn routine(self: &Arc<Self>, caller: &Caller, request: RoutineRequest<'_>) -> Result<RoutineAnswer> {
+        let (guard, _timer) = (self.begin(caller)?, self.accounts.timer());
+        let language = self.plugin.vt.language().ok_or_else(|| self.differs("no languages that can be called"))?;
+        let inward = |error| inward(&self.manifest, error);
+        let batch = |rows: Option<&RecordBatch>| -> Result<ROption<AbiArraySchema>> {
+            Ok(rows.map(export_batch).transpose().map_err(inward)?.map_or(RNone, RSome))
+        };
+        let option = |(key, value): (&str, String)| AbiOption { key: key.into(), value: value.into() };
+        let raw = AbiRoutine {
+            operation: request.operation,
+            language: request.language.into(),
+            schema: request.schema.into(),
+            name: request.name.into(),
+            body: request.body.into(),
+            parameters: export_schema(&request.parameters).map_err(inward)?,
+            result: export_schema(&request.result).map_err(inward)?,
+            arguments: export_batch(request.arguments).map_err(inward)?,
+            old: batch(request.old)?,
+            new: batch(request.new)?,
+            options: request.options.into_iter().map(option).collect(),
+        };
+        let raw = self.outcome(request.name, language(self.plugin.context, guard.id, raw))?;
+        let text = |option: &AbiOption| {
+            let found = import_text(option.value.as_rstr()).map(str::to_owned);
+            found.map_err(inward)
+        };
+        let inline = raw.options.iter().find(|option| option.key == "inline").map(text).transpose()?;
+        let rows = raw.rows.into_option().map(|stream| self.reader(stream, guard, request.name)).transpose()?;
+        Ok(RoutineAnswer { rows, inline })
     }
 
     fn reader(

@@ -19,7 +19,8 @@ pub use accounting::{Totals, totals};
 pub use gate::{Grant, View};
 pub use home::Home;
 pub use instance::{
-    Caller, CommandOutcome, Instance, Scalar, ScalarDeclaration, StatementOutcome, StatementToken, Table, TableFilter,
+    Caller, CommandOutcome, Instance, RoutineAnswer, RoutineRequest, Scalar, ScalarDeclaration, StatementOutcome,
+    StatementToken, Table, TableFilter,
 };
 pub use scalar::Argument;
 
@@ -157,6 +158,22 @@ impl Extensions {
         match gate::known_provider(self.known(), ClaimKind::Function, name) {
             Some(extension) if !view.contains(&extension) => {
                 Err(gate::not_installed(&format!("the function `{name}`"), &extension))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The extension that brings a language; none when nobody does.
+    ///
+    /// # Errors
+    /// Why the extension that brings it cannot be used; NOT_INSTALLED when only an index knows it.
+    pub fn language(&self, view: &View, name: &str) -> Result<Option<Grant>> {
+        if let Some(owner) = view.language_owner(name) {
+            return view.grant(owner).map(Some);
+        }
+        match gate::known_provider(self.known(), ClaimKind::Language, name) {
+            Some(extension) if !view.contains(&extension) => {
+                Err(gate::not_installed(&format!("the language `{name}`"), &extension))
             }
             _ => Ok(None),
         }

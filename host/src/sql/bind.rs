@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::catalog::default_table_source::provider_as_source;
 use datafusion::catalog::view::ViewTable;
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result as EngineResult, ScalarValue, TableReference};
 use datafusion::datasource::cte_worktable::CteWorkTable;
 use datafusion::logical_expr::planner::{
@@ -18,7 +19,7 @@ use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::sql::planner::SqlToRel;
+use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{
     DataType as SqlDataType, FunctionArg, FunctionArgExpr, ObjectName, Statement, TableFactor,
 };
@@ -29,7 +30,7 @@ use super::names::{name_columns, split_name};
 use super::nearest::nearest;
 use super::scope::Scope;
 use super::session::lock;
-use super::{extension, file, parse, scan, survey, system, types};
+use super::{extension, file, parse, routine, scan, survey, system, types};
 use crate::catalog::{Relation, View, is_virtual};
 use crate::error::{Error, Result, codes};
 use crate::storage::TableId;
@@ -54,7 +55,12 @@ pub(crate) struct Binder {
 
 impl Binder {
     pub(crate) fn new(scope: &Arc<Scope>) -> Self {
-        Self::within(scope, scope.settings.schema.clone(), 0)
+        Self::within(scope, scope.path.clone(), 0)
+    }
+
+    /// As [`Binder::new`], for names that mean those of another schema.
+    pub(crate) fn at(scope: &Arc<Scope>, path: &str) -> Self {
+        Self::within(scope, path.to_owned(), 0)
     }
 
     fn within(scope: &Arc<Scope>, path: String, depth: usize) -> Self {
@@ -64,22 +70,67 @@ impl Binder {
 
     /// Plans a query.
     pub(crate) fn plan(&self, mut statement: Statement) -> Result<LogicalPlan> {
-        survey::check(&self.scope, &statement)?;
+        routine::rewrite(&self.scope, &self.path, &mut statement)?;
+        survey::check(&self.scope, &self.path, &statement)?;
         if let Statement::Query(query) = &mut statement {
             name_columns(query);
         }
         // Made here, because the planner asks for options by reference.
         self.scope.state()?;
-        SqlToRel::new(self).sql_statement_to_plan(statement).map_err(|error| fold(&error))
+        let plan = SqlToRel::new(self).sql_statement_to_plan_with_context(statement, &mut self.context());
+        let plan = plan.and_then(|plan| match self.scope.values.is_empty() {
+            true => Ok(plan),
+            false => plan.with_param_values(self.scope.values.to_vec()),
+        });
+        plan.map_err(|error| self.refusal(fold(&error)))
     }
 
     /// Plans an expression over the columns of `schema`.
-    pub(crate) fn expression(&self, expr: datafusion::sql::sqlparser::ast::Expr, schema: &DFSchema) -> Result<Expr> {
-        survey::check(&self.scope, &expr)?;
+    pub(crate) fn expression(
+        &self,
+        mut expr: datafusion::sql::sqlparser::ast::Expr,
+        schema: &DFSchema,
+    ) -> Result<Expr> {
+        routine::rewrite(&self.scope, &self.path, &mut expr)?;
+        survey::check(&self.scope, &self.path, &expr)?;
         self.scope.state()?;
-        let planned =
-            SqlToRel::new(self).sql_to_expr(expr, schema, &mut datafusion::sql::planner::PlannerContext::new());
-        planned.map_err(|error| fold(&error))
+        let planned = SqlToRel::new(self).sql_to_expr(expr, schema, &mut self.context());
+        let planned = planned.and_then(|planned| {
+            let replaced = planned.transform_up(|expr| match &expr {
+                Expr::Placeholder(placeholder) => match self.value(&placeholder.id) {
+                    Some(value) => Ok(Transformed::yes(Expr::Literal(value.clone(), None))),
+                    None => Ok(Transformed::no(expr)),
+                },
+                _ => Ok(Transformed::no(expr)),
+            });
+            replaced.data()
+        });
+        planned.map_err(|error| self.refusal(fold(&error)))
+    }
+
+    /// What a function said itself when no function of its name fits.
+    fn refusal(&self, error: Error) -> Error {
+        if !error.is(codes::NO_FUNCTION) {
+            return error;
+        }
+        let refused = Arc::clone(&lock(&self.scope.found).refused);
+        let refused = lock(&refused).take();
+        match (refused, error.place()) {
+            (Some(refused), Some(place)) => refused.at(place.clone()),
+            (Some(refused), None) => refused,
+            (None, _) => error,
+        }
+    }
+
+    /// The types of the routine's parameters, for the statement that stands in its body.
+    fn context(&self) -> PlannerContext {
+        let types = self.scope.values.iter().map(|value| Some(Arc::new(Field::new("", value.data_type(), true)) as _));
+        PlannerContext::new().with_prepare_param_data_types(types.collect())
+    }
+
+    fn value(&self, placeholder: &str) -> Option<&ScalarValue> {
+        let number: usize = placeholder.strip_prefix('$')?.parse().ok()?;
+        self.scope.values.get(number.checked_sub(1)?)
     }
 
     fn source(&self, name: &TableReference) -> Result<Arc<dyn TableSource>> {
@@ -97,6 +148,11 @@ impl Binder {
             }
             Some(other) => return Err(Error::new(codes::NO_SCHEMA, format!("no database `{other}`"))),
             None => {}
+        }
+        if name.schema().is_none()
+            && let Some(named) = lock(&scope.found).named.get(name.table())
+        {
+            return Ok(provider_as_source(Arc::clone(named)));
         }
         let schema = name.schema().unwrap_or(&self.path);
         if is_virtual(schema)
@@ -165,11 +221,11 @@ pub(crate) fn no_table(scope: &Scope, schema: &str, name: &str) -> Error {
             None => error,
         };
     }
-    let shown = if schema == scope.settings.schema { name.to_owned() } else { format!("{schema}.{name}") };
+    let shown = if schema == scope.path { name.to_owned() } else { format!("{schema}.{name}") };
     let error = Error::new(codes::NO_TABLE, format!("no table or view `{shown}`"));
     let relations = scope.catalog.all_relations().unwrap_or_default();
     let names = relations.iter().map(|relation| match relation.name() {
-        (known, name) if known == scope.settings.schema => name.to_owned(),
+        (known, name) if known == scope.path => name.to_owned(),
         (known, name) => format!("{known}.{name}"),
     });
     let system = system::names().filter(|(known, _)| *known == schema).map(|(known, name)| format!("{known}.{name}"));
@@ -344,6 +400,9 @@ impl Relations {
         let named = named.into_iter().map(|(label, arg)| Ok((label, constant(name, &arg)?)));
         let named = named.collect::<Result<Vec<_>>>().map_err(external)?;
         if let Some(table) = file::function(&self.scope, name, &values, &named).map_err(external)? {
+            return Ok(table);
+        }
+        if let Some(table) = routine::table(&self.scope, name, &values, &named).map_err(external)? {
             return Ok(table);
         }
         let found = lock(&self.scope.found).tables.get(name).cloned();

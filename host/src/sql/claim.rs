@@ -8,9 +8,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Rows};
 use super::session::Caller;
 use super::value::Value;
+use crate::catalog::{Event, Level, Routine, Timing};
 use crate::error::Result;
 pub use crate::extensions::Argument;
 
@@ -38,6 +39,12 @@ pub trait Extensions: Debug + Send + Sync {
     /// Offers a table that the catalog does not hold; it is read as a table function without arguments.
     fn relation(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableFunction>>> {
         let _ = (schema, name);
+        Ok(None)
+    }
+
+    /// Offers the name of a language that is not the host's.
+    fn language(&self, name: &str) -> Result<Option<Arc<dyn Language>>> {
+        let _ = name;
         Ok(None)
     }
 
@@ -97,6 +104,66 @@ pub trait BoundTable: Send + Sync {
     /// The rows; `projection` holds the positions of the columns that are wanted, in order, and every batch has exactly
     /// these.
     fn scan(&self, projection: &[usize]) -> Result<RowStream>;
+}
+
+/// A language of routines. Bodies come as text; how and when a language compiles them is its own affair.
+pub trait Language: Debug + Send + Sync {
+    /// The extension that brings it; none for the host's own.
+    fn extension(&self) -> Option<&str>;
+
+    /// Compiles a body without running it, when the routine is created.
+    fn check(&self, caller: &Caller, routine: &Routine) -> Result<Checked>;
+
+    /// The results of a function, one for each row of `arguments`, whose columns are the parameters.
+    fn scalar(&self, caller: &Caller, routine: &Routine, arguments: &RecordBatch) -> Result<ArrayRef>;
+
+    /// Runs a procedure, a function that returns a table, or an anonymous body, for one row of arguments.
+    fn run(&self, caller: &Caller, routine: &Routine, arguments: &RecordBatch) -> Result<Option<Rows>>;
+
+    /// Runs a trigger function. What it gives is only asked for by `BEFORE ... FOR EACH ROW`; none leaves all rows as
+    /// they are.
+    fn fire(&self, caller: &Caller, routine: &Routine, firing: &Firing) -> Result<Option<Fired>>;
+}
+
+/// What a language found when it compiled a body.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// The body as an SQL expression over its parameters, if it is no more than that.
+    pub inline: Option<String>,
+}
+
+/// What a trigger function is told.
+#[derive(Clone, Debug)]
+pub struct Firing {
+    /// The trigger's name.
+    pub trigger: String,
+    /// The table's schema.
+    pub schema: String,
+    /// The table's name.
+    pub table: String,
+    /// Before, after or instead.
+    pub timing: Timing,
+    /// Once a row or once a statement.
+    pub level: Level,
+    /// What happened.
+    pub event: Event,
+    /// The arguments of the trigger.
+    pub arguments: Vec<String>,
+    /// What the transition tables are called.
+    pub names: (String, String),
+    /// The rows before, of the table's columns; none for INSERT, and for statement triggers that come before.
+    pub old: Option<RecordBatch>,
+    /// The rows after, one for each of `old` where both are there.
+    pub new: Option<RecordBatch>,
+}
+
+/// What a row trigger that comes before made of the rows.
+#[derive(Clone, Debug)]
+pub struct Fired {
+    /// The numbers of the rows that go on, in order; the others are skipped.
+    pub rows: Vec<usize>,
+    /// Those rows as they shall be; none leaves them as they were.
+    pub new: Option<RecordBatch>,
 }
 
 /// Batches one after the other.

@@ -7,12 +7,13 @@ use datafusion::sql::sqlparser::ast::{ObjectType, Statement};
 use super::outcome::Outcome;
 use super::scope::Scope;
 use super::session::Session;
-use super::{copy, ddl, dml, query, show, split, unsupported};
+use super::{copy, ddl, dml, query, routine, show, split, unsupported};
 use crate::error::{Error, Result, codes};
 
 /// A statement that the parser does not know.
 pub(super) enum Own {
     Checkpoint,
+    Routine(routine::Statement),
 }
 
 /// Reads a statement of ours; `None` when the parser shall.
@@ -23,12 +24,12 @@ pub(super) fn own_statement(text: &str) -> Option<Result<Own>> {
         Some("CHECKPOINT") => {
             Some(Err(Error::new(codes::SYNTAX, format!("expected the end of the statement, found `{}`", words[1]))))
         }
-        _ => None,
+        _ => Some(routine::statement(text)?.map(Own::Routine)),
     }
 }
 
 impl Own {
-    pub(super) fn run(self, session: &Session) -> Result<Outcome> {
+    pub(super) fn run(self, session: &Arc<Session>) -> Result<Outcome> {
         match self {
             Self::Checkpoint => {
                 if session.in_transaction() || session.is_inside() {
@@ -37,6 +38,7 @@ impl Own {
                 session.engine.store.checkpoint()?;
                 Ok(Outcome::done("CHECKPOINT"))
             }
+            Self::Routine(statement) => session.within(session.owner(), |scope| routine::run(scope, statement)),
         }
     }
 }
@@ -49,6 +51,7 @@ pub(super) fn run(scope: &Arc<Scope>, statement: Statement) -> Result<Outcome> {
         Statement::Insert(insert) => dml::insert(scope, insert),
         Statement::Update(update) => dml::update(scope, update),
         Statement::Delete(delete) => dml::delete(scope, delete),
+        Statement::Merge(merge) => dml::merge(scope, merge),
         Statement::Truncate(truncate) => dml::truncate(scope, &truncate),
         Statement::CreateTable(create) => ddl::create_table(scope, create),
         Statement::AlterTable(alter) => ddl::alter_table(scope, alter),
@@ -60,6 +63,7 @@ pub(super) fn run(scope: &Arc<Scope>, statement: Statement) -> Result<Outcome> {
         Statement::CreateIndex(create) => ddl::create_index(scope, &create),
         Statement::Drop { object_type: ObjectType::Index, .. } => ddl::drop_indexes(scope, &statement),
         Statement::Copy { .. } => copy::run(scope, statement),
+        Statement::Call(function) => routine::call(scope, &function),
         Statement::Set(set) => show::set(scope, set),
         Statement::Reset(reset) => show::reset(scope, &reset),
         Statement::ShowVariable { variable } => show::show(scope, &variable),

@@ -14,8 +14,8 @@ use datafusion::logical_expr::{
 
 use super::claim::{Argument, ScalarFunction, TableFunction, Volatility};
 use super::fault::{external, fold};
-use super::scope::Scope;
-use super::session::Caller;
+use super::scope::{Refused, Scope};
+use super::session::{Caller, lock};
 use super::stream_table::StreamTable;
 use crate::error::Result;
 
@@ -28,7 +28,8 @@ pub(crate) fn scalar(scope: &Scope, name: &str, function: Arc<dyn ScalarFunction
         Volatility::Volatile => EngineVolatility::Volatile,
     };
     let signature = Signature::user_defined(volatility);
-    Ok(ScalarUDF::new_from_impl(Scalar { name: name.to_owned(), function, caller, signature }))
+    let refused = Arc::clone(&lock(&scope.found).refused);
+    Ok(ScalarUDF::new_from_impl(Scalar { name: name.to_owned(), function, caller, signature, refused }))
 }
 
 struct Scalar {
@@ -36,6 +37,7 @@ struct Scalar {
     function: Arc<dyn ScalarFunction>,
     caller: Caller,
     signature: Signature,
+    refused: Refused,
 }
 
 impl fmt::Debug for Scalar {
@@ -68,7 +70,10 @@ impl ScalarUDFImpl for Scalar {
     }
 
     fn coerce_types(&self, args: &[DataType]) -> EngineResult<Vec<DataType>> {
-        self.function.coerce(&self.caller, args).map_err(external)
+        self.function.coerce(&self.caller, args).map_err(|error| {
+            *lock(&self.refused) = Some(error.clone());
+            external(error)
+        })
     }
 
     fn return_type(&self, args: &[DataType]) -> EngineResult<DataType> {

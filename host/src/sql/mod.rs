@@ -1,6 +1,7 @@
 //! The front end: text becomes statements, statements become plans, and plans run over storage's tables. Only this
 //! module names the query engine; what comes out of it is Arrow and our own errors.
 
+mod apply;
 mod bind;
 pub mod claim;
 mod copy;
@@ -24,6 +25,7 @@ mod parse;
 mod point;
 mod prepared;
 mod query;
+mod routine;
 mod run;
 mod scan;
 mod scope;

@@ -96,6 +96,11 @@ pub(crate) fn query(text: &str) -> Result<Query> {
     whole(text, "the end", |parser| parser.parse_query().map(|query| *query))
 }
 
+/// Reads a statement whose grammar is ours.
+pub(crate) fn read<T>(text: &str, body: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<T> {
+    whole(text, "end of statement", body)
+}
+
 fn whole<T>(text: &str, end: &str, read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>) -> Result<T> {
     let mut parser = parser(tokens(text).map_err(fold)?);
     let parsed = read(&mut parser).and_then(|tree| {

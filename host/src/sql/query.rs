@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::execution::TaskContext;
+use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::Statement;
 
 use super::bind::Binder;
@@ -12,7 +13,8 @@ use super::names::shown;
 use super::outcome::{Outcome, Rows};
 use super::run::{self, Batches};
 use super::scope::Scope;
-use super::unsupported;
+use super::token::Token;
+use super::{apply, unsupported};
 use crate::error::{Result, codes};
 
 /// `SELECT`, `VALUES`, `WITH`.
@@ -44,13 +46,28 @@ pub(super) fn rows(scope: &Scope, plan: &LogicalPlan) -> Result<Rows> {
 /// Starts a plan.
 pub(super) fn start(scope: &Scope, plan: &LogicalPlan) -> Result<Batches> {
     let state = scope.state()?;
-    let physical = run::wait(state.create_physical_plan(plan)).map_err(|error| {
-        // The query's own columns are resolved by now; one that is lost later was lost when a subquery was unfolded.
-        let lost = error.is(codes::NO_COLUMN);
-        if lost { unsupported("a subquery that refers to the outer query in this way") } else { error }
-    })?;
+    let physical = physical(state, &scope.token, plan)?;
     let task = Arc::new(TaskContext::from(state));
     run::start(physical, task, &scope.token, scope.session.is_inside())
+}
+
+/// Makes the plan that runs. Subqueries become joins where the optimizer knows how, else they run row by row.
+pub(super) fn physical(state: &SessionState, token: &Token, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    let made = match apply::must_unfold(plan) {
+        true => Err(unsupported("a window over rows that the outer query chooses")),
+        false => run::wait(state.create_physical_plan(plan)),
+    };
+    made.or_else(|error| {
+        if !apply::is_correlated(plan) || token.check().is_err() {
+            return Err(error);
+        }
+        let unfolded = apply::unfold(state, token, plan.clone())?;
+        run::wait(state.create_physical_plan(&unfolded)).map_err(|again| {
+            // The query's own columns are resolved by now; one that is lost later was lost when it was unfolded.
+            let lost = again.is(codes::NO_COLUMN) || again.is(codes::INTERNAL);
+            if lost { unsupported("a subquery that refers to the outer query in this way") } else { again }
+        })
+    })
 }
 
 /// The schema under the names that users see.

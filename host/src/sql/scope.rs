@@ -5,12 +5,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 
 use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
+use datafusion::datasource::MemTable;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionConfig;
 
 use super::claim::{self, Extensions};
-use super::functions::CheckedArithmetic;
+use super::fault::fold;
+use super::functions::{CheckedArithmetic, built_in};
 use super::session::{Caller, Session, lock};
 use super::settings::Settings;
 use super::token::Token;
@@ -29,6 +32,12 @@ pub(crate) struct Scope {
     pub(crate) owner: Option<String>,
     pub(crate) extensions: Arc<dyn Extensions>,
     pub(crate) found: Mutex<Found>,
+    /// The schema that a name without one means.
+    pub(crate) path: String,
+    /// Values of the routine's parameters, if the statement stands in a routine.
+    pub(crate) values: Arc<[ScalarValue]>,
+    /// Functions whose bodies are being read, so that one that calls itself is not read for ever.
+    pub(crate) reading: Mutex<Vec<String>>,
     state: OnceLock<SessionState>,
 }
 
@@ -39,19 +48,35 @@ pub(crate) struct Found {
     pub(crate) tables: HashMap<String, Arc<dyn claim::TableFunction>>,
     /// Tables that exist for this statement only.
     pub(crate) given: HashMap<String, Arc<dyn TableProvider>>,
+    /// Those of them that the statement itself may name.
+    pub(crate) named: HashMap<String, Arc<dyn TableProvider>>,
+    /// Why a function refused its arguments: the engine keeps no more of it than that none fits.
+    pub(crate) refused: Refused,
 }
+
+/// The last refusal, shared with the functions of the statement.
+pub(crate) type Refused = Arc<Mutex<Option<Error>>>;
 
 impl Scope {
     pub(crate) fn new(session: &Arc<Session>, unit: Unit, owner: Option<String>) -> Result<Self> {
         let catalog = Catalog::new(unit.snapshot()?, Arc::clone(&session.engine.cache));
+        let (settings, frame) = (session.settings(), session.frame());
+        let mut found = Found::default();
+        for (name, batch) in frame.iter().flat_map(|frame| &frame.tables) {
+            let table = MemTable::try_new(batch.schema(), vec![vec![batch.clone()]]);
+            found.named.insert(name.clone(), Arc::new(table.map_err(|error| fold(&error))?));
+        }
         Ok(Self {
             session: Arc::clone(session),
             catalog,
-            settings: session.settings(),
             token: session.token(),
             owner,
             extensions: session.engine.extensions(),
-            found: Mutex::default(),
+            found: Mutex::new(found),
+            path: frame.and_then(|frame| frame.path.clone()).unwrap_or_else(|| settings.schema.clone()),
+            values: frame.map(|frame| Arc::clone(&frame.values)).unwrap_or_default(),
+            reading: Mutex::default(),
+            settings,
             state: OnceLock::new(),
             unit,
         })
@@ -95,7 +120,7 @@ impl Scope {
 
     /// The schema that a name without one means.
     pub(crate) fn schema_or_default(&self, schema: Option<String>) -> String {
-        schema.unwrap_or_else(|| self.settings.schema.clone())
+        schema.unwrap_or_else(|| self.path.clone())
     }
 
     /// The table of this name, to be changed.
@@ -114,6 +139,20 @@ impl Scope {
         }
     }
 
+    /// As [`Scope::table_to_change`], or a view whose triggers do what is asked of it.
+    pub(crate) fn target(self: &Arc<Self>, schema: &str, name: &str) -> Result<(Table, bool)> {
+        match self.table_to_change(schema, name) {
+            Ok(table) => Ok((table, false)),
+            Err(error) if error.is(codes::UNSUPPORTED) => {
+                let view = super::routine::view_as_table(self, schema, name)?;
+                view.map(|view| (view, true)).ok_or_else(|| {
+                    error.help(format!("CREATE TRIGGER ... INSTEAD OF INSERT ON {name} ..., or change its tables"))
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The table or view of this name.
     pub(crate) fn relation(&self, schema: &str, name: &str) -> Result<Arc<Relation>> {
         match self.catalog.relation(schema, name)? {
@@ -129,6 +168,8 @@ static BASE: LazyLock<SessionState> = LazyLock::new(|| {
     SessionStateBuilder::new()
         .with_config(config(&Settings::default()))
         .with_analyzer_rule(Arc::new(CheckedArithmetic))
+        // DISTINCT ON is rewritten to it by name.
+        .with_aggregate_functions(built_in().aggregate.get("first_value").cloned().into_iter().collect())
         .build()
 });
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
+use datafusion::common::ScalarValue;
 use datafusion::datasource::MemTable;
 use datafusion::execution::SessionState;
 use datafusion::sql::sqlparser::ast::Statement;
@@ -25,6 +26,9 @@ use super::{dispatch, fault, run, split, transaction};
 use crate::catalog::Catalog;
 use crate::error::{Error, Place, Result, codes};
 use crate::storage::{Savepoint, Transaction};
+
+/// How deep routines may call each other.
+const DEPTH_MAX: usize = 64;
 
 /// A session, or the part of one that runs inside a statement of it.
 pub(crate) struct Session {
@@ -49,6 +53,22 @@ pub(crate) struct Shared {
 struct Inside {
     unit: Unit,
     token: Token,
+    frame: Frame,
+}
+
+/// What surrounds a statement inside another one.
+#[derive(Clone, Default)]
+pub(crate) struct Frame {
+    /// Routines around it.
+    pub(crate) depth: usize,
+    /// Triggers that are being fired.
+    pub(crate) firing: Vec<String>,
+    /// The schema that names without one mean, if it is not the session's.
+    pub(crate) path: Option<String>,
+    /// Values of the routine's parameters.
+    pub(crate) values: Arc<[ScalarValue]>,
+    /// Tables that the routine was given, by name.
+    pub(crate) tables: HashMap<String, RecordBatch>,
 }
 
 /// A transaction that `BEGIN` opened.
@@ -103,7 +123,7 @@ impl Session {
         self.run(kept.text(), &origin, params)
     }
 
-    fn run_text(self: &Arc<Self>, text: &str, params: &[Value]) -> Result<Outcome> {
+    pub(super) fn run_text(self: &Arc<Self>, text: &str, params: &[Value]) -> Result<Outcome> {
         let words = split::leading_words(text, 1);
         let rollback = words.first().is_some_and(|word| word == "ROLLBACK");
         if self.active().as_ref().is_some_and(|active| active.aborted) && !rollback {
@@ -194,6 +214,11 @@ impl Session {
         self.inside.as_ref().map_or_else(|| lock(&self.shared.token).clone(), |inside| inside.token.clone())
     }
 
+    /// What surrounds the session's statements, if it runs inside another statement.
+    pub(crate) fn frame(&self) -> Option<&Frame> {
+        self.inside.as_ref().map(|inside| &inside.frame)
+    }
+
     pub(crate) fn is_inside(&self) -> bool {
         self.inside.is_some()
     }
@@ -237,7 +262,7 @@ impl Session {
         inside.or_else(|| self.active().as_ref().map(|active| active.unit.clone()))
     }
 
-    fn owner(&self) -> Option<String> {
+    pub(super) fn owner(&self) -> Option<String> {
         self.owner.clone()
     }
 }
@@ -249,16 +274,59 @@ pub struct Caller {
     shared: Arc<Shared>,
     unit: Unit,
     token: Token,
+    depth: usize,
+    firing: Vec<String>,
 }
 
 impl Caller {
     pub(crate) fn new(session: &Session, unit: Unit) -> Self {
-        Self { engine: Arc::clone(&session.engine), shared: Arc::clone(&session.shared), unit, token: session.token() }
+        let frame = session.frame();
+        Self {
+            engine: Arc::clone(&session.engine),
+            shared: Arc::clone(&session.shared),
+            unit,
+            token: session.token(),
+            depth: frame.map_or(0, |frame| frame.depth),
+            firing: frame.map(|frame| frame.firing.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The caller as a routine that it calls sees it.
+    ///
+    /// # Errors
+    /// TOO_DEEP.
+    pub(crate) fn deeper(&self) -> Result<Self> {
+        if self.depth >= DEPTH_MAX {
+            let message = format!("routines call each other more than {DEPTH_MAX} deep");
+            return Err(Error::new(codes::TOO_DEEP, message));
+        }
+        Ok(Self { depth: self.depth + 1, ..self.clone() })
+    }
+
+    /// The caller as the function of a trigger sees it.
+    pub(crate) fn firing(&self, trigger: String) -> Self {
+        let mut caller = self.clone();
+        caller.firing.push(trigger);
+        caller
+    }
+
+    pub(crate) fn unit(&self) -> Unit {
+        self.unit.clone()
+    }
+
+    /// A session inside the caller's statement, for the body of a routine.
+    pub(crate) fn routine_session(&self, owner: Option<&str>, frame: Frame) -> Session {
+        let mut session = self.session(owner);
+        if let Some(inside) = &mut session.inside {
+            inside.frame = Frame { depth: self.depth, firing: self.firing.clone(), ..frame };
+        }
+        session
     }
 
     /// A session inside the caller's statement, on behalf of an extension.
     pub(crate) fn session(&self, extension: Option<&str>) -> Session {
-        let inside = Inside { unit: self.unit.clone(), token: self.token.clone() };
+        let frame = Frame { depth: self.depth, firing: self.firing.clone(), ..Frame::default() };
+        let inside = Inside { unit: self.unit.clone(), token: self.token.clone(), frame };
         Session {
             engine: Arc::clone(&self.engine),
             shared: Arc::clone(&self.shared),

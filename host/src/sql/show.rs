@@ -74,7 +74,7 @@ pub(super) fn show(scope: &Arc<Scope>, variable: &[Ident]) -> Result<Outcome> {
     let name = variable.iter().map(fold_ident).collect::<Vec<_>>().join("_");
     match name.as_str() {
         "all" => select(scope, "SHOW", "SELECT name, value, description FROM kodiak.settings ORDER BY name"),
-        "tables" => select(scope, "SHOW", &tables(&scope.settings.schema)),
+        "tables" => select(scope, "SHOW", &tables(&scope.path)),
         _ => {
             let value = scope.settings.show(&name)?;
             let setting = ALL.iter().find(|setting| setting.name == name).map_or(name.as_str(), |setting| setting.name);
@@ -99,12 +99,12 @@ pub(super) fn list(scope: &Arc<Scope>, statement: &Statement) -> Result<Outcome>
             show_options,
         } => {
             let place = place(show_options)?;
-            let schema = place.map_or_else(|| Ok((None, scope.settings.schema.clone())), split_name)?.1;
+            let schema = place.map_or_else(|| Ok((None, scope.path.clone())), split_name)?.1;
             select(scope, "SHOW", &tables(&schema))
         }
         Statement::ShowViews { terse: false, materialized: false, show_options } => {
             let place = place(show_options)?;
-            let schema = place.map_or_else(|| Ok((None, scope.settings.schema.clone())), split_name)?.1;
+            let schema = place.map_or_else(|| Ok((None, scope.path.clone())), split_name)?.1;
             select(
                 scope,
                 "SHOW",

@@ -10,12 +10,12 @@ use super::functions::{TABLE_FUNCTIONS, built_in};
 use super::names::function_name;
 use super::scope::Scope;
 use super::session::lock;
-use super::{extension, unsupported};
+use super::{extension, routine, unsupported};
 use crate::error::{Error, Result};
 
 /// Checks a tree, and finds the extensions' functions in it.
-pub(crate) fn check<T: Visit>(scope: &Arc<Scope>, tree: &T) -> Result<()> {
-    match tree.visit(&mut Survey { scope }) {
+pub(crate) fn check<T: Visit>(scope: &Arc<Scope>, path: &str, tree: &T) -> Result<()> {
+    match tree.visit(&mut Survey { scope, path }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -23,12 +23,18 @@ pub(crate) fn check<T: Visit>(scope: &Arc<Scope>, tree: &T) -> Result<()> {
 
 struct Survey<'a> {
     scope: &'a Arc<Scope>,
+    /// The schema that a name without one means.
+    path: &'a str,
 }
 
 impl Survey<'_> {
     fn scalar(&self, name: &ObjectName) -> Result<()> {
         let name = function_name(name);
         if built_in().has(&name) || lock(&self.scope.found).scalars.contains_key(&name) {
+            return Ok(());
+        }
+        if let Some(function) = routine::scalar(self.scope, self.path, &name)? {
+            lock(&self.scope.found).scalars.insert(name, Arc::new(function));
             return Ok(());
         }
         if let Some(function) = self.scope.extensions.scalar(&name)? {
@@ -41,6 +47,9 @@ impl Survey<'_> {
     fn table(&self, name: &ObjectName) -> Result<()> {
         let name = function_name(name);
         if TABLE_FUNCTIONS.contains(&name.as_str()) || lock(&self.scope.found).tables.contains_key(&name) {
+            return Ok(());
+        }
+        if routine::exists(self.scope, self.path, &name)? {
             return Ok(());
         }
         if let Some(function) = self.scope.extensions.table(&name)? {

@@ -13,8 +13,10 @@ use super::fault::{fold, fold_arrow};
 use super::functions::built_in;
 use super::names::{quoted, shown};
 use super::scope::Scope;
-use super::settings;
-use crate::catalog::{Action, INFORMATION, Reference, Relation, SYSTEM, SqlType, Table};
+use super::{routine, settings};
+use crate::catalog::{
+    Action, Event, INFORMATION, Reference, Relation, Returns, Routine, SYSTEM, SqlType, Table, Trigger,
+};
 use crate::error::Result;
 use crate::storage::TableId;
 
@@ -104,6 +106,74 @@ const TABLES: &[SystemTable] = &[
         name: "functions",
         columns: &[("name", Text), ("type", Text), ("extension", Text)],
         make: functions,
+    },
+    SystemTable {
+        schema: SYSTEM,
+        name: "routines",
+        columns: &[
+            ("schema", Text),
+            ("name", Text),
+            ("type", Text),
+            ("parameters", Text),
+            ("returns", Text),
+            ("language", Text),
+            ("volatility", Text),
+            ("inlined", Flag),
+            ("state", Text),
+            ("extension", Text),
+            ("body", Text),
+        ],
+        make: routines,
+    },
+    SystemTable {
+        schema: SYSTEM,
+        name: "triggers",
+        columns: &[
+            ("schema", Text),
+            ("table", Text),
+            ("name", Text),
+            ("timing", Text),
+            ("events", Text),
+            ("level", Text),
+            ("condition", Text),
+            ("function", Text),
+            ("enabled", Flag),
+            ("state", Text),
+            ("extension", Text),
+        ],
+        make: triggers,
+    },
+    SystemTable {
+        schema: INFORMATION,
+        name: "routines",
+        columns: &[
+            ("specific_name", Text),
+            ("routine_catalog", Text),
+            ("routine_schema", Text),
+            ("routine_name", Text),
+            ("routine_type", Text),
+            ("data_type", Text),
+            ("external_language", Text),
+            ("routine_definition", Text),
+        ],
+        make: information_routines,
+    },
+    SystemTable {
+        schema: INFORMATION,
+        name: "triggers",
+        columns: &[
+            ("trigger_catalog", Text),
+            ("trigger_schema", Text),
+            ("trigger_name", Text),
+            ("event_manipulation", Text),
+            ("event_object_schema", Text),
+            ("event_object_table", Text),
+            ("action_condition", Text),
+            ("action_statement", Text),
+            ("action_orientation", Text),
+            ("action_timing", Text),
+        ],
+        make: information_triggers,
     },
     SystemTable {
         schema: INFORMATION,
@@ -501,10 +571,115 @@ fn settings_rows(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
 fn functions(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
     let own = built_in().names().map(|(kind, name)| (name.to_owned(), kind, None));
     let others = scope.extensions.functions().into_iter().map(|(extension, kind, name)| (name, kind, Some(extension)));
-    let mut all: Vec<_> = own.chain(others).collect();
+    let routines = scope.catalog.all_routines()?.into_iter().map(|one| (one.label(), one.kind.noun(), one.extension));
+    let mut all: Vec<_> = own.chain(others).chain(routines).collect();
     all.sort();
     all.dedup();
     Ok(all.into_iter().map(|(name, kind, extension)| vec![text(name), text(kind), Cell::Maybe(extension)]).collect())
+}
+
+fn routines(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let rows = scope.catalog.all_routines()?.into_iter().map(|one| {
+        let parameters = one.parameters.iter().map(|parameter| match &parameter.default {
+            Some(default) => format!("{} {} DEFAULT {default}", parameter.name, parameter.kind),
+            None => format!("{} {}", parameter.name, parameter.kind),
+        });
+        let parameters = parameters.collect::<Vec<_>>().join(", ");
+        let state = if routine::is_usable(scope, &one) { "active" } else { "dormant" };
+        vec![
+            text(&one.schema),
+            text(&one.name),
+            text(one.kind.noun()),
+            text(parameters),
+            text(one.returns.to_string()),
+            text(&one.language),
+            text(one.volatility.name()),
+            Cell::Flag(one.inline.is_some()),
+            text(state),
+            Cell::Maybe(one.extension.clone().or(one.owner.clone())),
+            text(&one.body),
+        ]
+    });
+    Ok(rows.collect())
+}
+
+/// Triggers with their functions, if these are there.
+fn triggers_and_functions(scope: &Scope) -> Result<Vec<(Trigger, Option<Routine>)>> {
+    let functions = scope.catalog.all_routines()?;
+    let all = scope.catalog.all_triggers()?.into_iter().map(|one| {
+        let function = functions.iter().find(|function| {
+            function.returns == Returns::Trigger
+                && (&function.schema, &function.name) == (&one.function.0, &one.function.1)
+        });
+        (one, function.cloned())
+    });
+    Ok(all.collect())
+}
+
+fn triggers(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let rows = triggers_and_functions(scope)?.into_iter().map(|(one, function)| {
+        let usable = function.as_ref().is_some_and(|function| routine::is_usable(scope, function));
+        let events = one.events.iter().map(|event| match event {
+            Event::Update(columns) if !columns.is_empty() => format!("UPDATE OF {}", columns.join(", ")),
+            other => other.name().to_owned(),
+        });
+        let function_name = match one.function.0.as_str() {
+            crate::catalog::MAIN => one.function.1.clone(),
+            schema => format!("{schema}.{}", one.function.1),
+        };
+        vec![
+            text(&one.schema),
+            text(&one.table),
+            text(&one.name),
+            text(one.timing.name()),
+            text(events.collect::<Vec<_>>().join(" OR ")),
+            text(one.level.name()),
+            Cell::Maybe(one.when.clone()),
+            text(function_name),
+            Cell::Flag(!one.disabled),
+            text(if usable { "active" } else { "dormant" }),
+            Cell::Maybe(function.and_then(|function| function.extension).or(one.owner.clone())),
+        ]
+    });
+    Ok(rows.collect())
+}
+
+fn information_routines(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let rows = scope.catalog.all_routines()?.into_iter().map(|one| {
+        vec![
+            text(one.full_label()),
+            text(DATABASE),
+            text(&one.schema),
+            text(&one.name),
+            text(one.kind.noun().to_uppercase()),
+            text(one.returns.to_string()),
+            text(one.language.to_uppercase()),
+            text(&one.body),
+        ]
+    });
+    Ok(rows.collect())
+}
+
+/// One row for each event, as the standard has it.
+fn information_triggers(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let mut rows = Vec::new();
+    for one in scope.catalog.all_triggers()? {
+        for event in &one.events {
+            rows.push(vec![
+                text(DATABASE),
+                text(&one.schema),
+                text(&one.name),
+                text(event.name()),
+                text(&one.schema),
+                text(&one.table),
+                Cell::Maybe(one.when.clone()),
+                text(format!("EXECUTE FUNCTION {}()", one.function.1)),
+                text(one.level.name()),
+                text(one.timing.name()),
+            ]);
+        }
+    }
+    Ok(rows)
 }
 
 fn schemata(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {

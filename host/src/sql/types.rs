@@ -52,6 +52,12 @@ pub(crate) fn sql_type(kind: &DataType) -> Result<SqlType> {
         | DataType::Char(_)
         | DataType::Character(_)
         | DataType::Clob(_) => SqlType::Text,
+        DataType::JSON | DataType::JSONB => SqlType::Json,
+        DataType::Uuid => SqlType::Uuid,
+        DataType::HugeInt | DataType::UHugeInt => {
+            return Err(unsupported(&format!("the type {kind}")).help("DECIMAL(38,0) holds 38 digits"));
+        }
+        DataType::Map(key, value) => SqlType::Map(Box::new(sql_type(key)?), Box::new(sql_type(value)?)),
         DataType::Bytea | DataType::Blob(_) | DataType::Binary(_) | DataType::Varbinary(_) | DataType::Bytes(_) => {
             SqlType::Binary
         }
@@ -77,6 +83,7 @@ pub(crate) fn sql_type(kind: &DataType) -> Result<SqlType> {
             SqlType::Struct(fields.collect::<Result<_>>()?)
         }
         DataType::Custom(name, arguments) if arguments.is_empty() => named(name)?,
+        DataType::Custom(name, arguments) => with_arguments(name, arguments)?,
         other => return Err(unsupported(&format!("the type {other}"))),
     })
 }
@@ -95,8 +102,32 @@ fn named(name: &ObjectName) -> Result<SqlType> {
         "string" | "bpchar" => SqlType::Text,
         "logical" => SqlType::Boolean,
         "datetime" => SqlType::Timestamp,
+        "json" | "jsonb" => SqlType::Json,
+        "uuid" => SqlType::Uuid,
+        "hugeint" | "uhugeint" => {
+            return Err(unsupported(&format!("the type {name}")).help("DECIMAL(38,0) holds 38 digits"));
+        }
         _ => return Err(Error::new(codes::NO_OBJECT, format!("no type `{name}`"))),
     })
+}
+
+/// `STRUCT(a INT, b TEXT)` and `MAP(TEXT, INT)`, which the parser hands over as words.
+fn with_arguments(name: &ObjectName, arguments: &[String]) -> Result<SqlType> {
+    let of = |text: &String| {
+        crate::sql::parse::read(text, |parser| parser.parse_data_type()).and_then(|kind| sql_type(&kind))
+    };
+    match name.to_string().to_lowercase().as_str() {
+        "struct" | "row" if arguments.len().is_multiple_of(2) => {
+            let fields = arguments.chunks_exact(2).map(|field| Ok((field[0].to_lowercase(), of(&field[1])?)));
+            Ok(SqlType::Struct(fields.collect::<Result<_>>()?))
+        }
+        "map" => match arguments {
+            [key, value] => Ok(SqlType::Map(Box::new(of(key)?), Box::new(of(value)?))),
+            _ => Err(Error::new(codes::TYPE, "MAP has two types: that of the keys and that of the values")),
+        },
+        "hugeint" | "uhugeint" => Err(unsupported(&format!("the type {name}")).help("DECIMAL(38,0) holds 38 digits")),
+        _ => Err(unsupported(&format!("the type {name}({})", arguments.join(", ")))),
+    }
 }
 
 fn decimal(info: &ExactNumberInfo) -> Result<SqlType> {

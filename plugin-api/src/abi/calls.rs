@@ -106,6 +106,39 @@ pub struct AbiCommandOutcome {
     pub options: RVec<AbiOption>,
 }
 
+/// A routine in a language that the plugin brings, and what is asked of it.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct AbiRoutine {
+    /// One of [`super::routine`].
+    pub operation: u32,
+    pub language: RString,
+    pub schema: RString,
+    pub name: RString,
+    pub body: RString,
+    /// A struct whose fields are the parameters.
+    pub parameters: AbiSchema,
+    /// A struct whose fields are the result's columns: none for nothing, one for a value.
+    pub result: AbiSchema,
+    /// The parameters as columns, one row for each call.
+    pub arguments: AbiArraySchema,
+    /// The rows before, for triggers.
+    pub old: ROption<AbiArraySchema>,
+    /// The rows after, for triggers.
+    pub new: ROption<AbiArraySchema>,
+    /// `kind`, `returns`, `volatility`, `path`; for triggers `trigger`, `table_schema`, `table`, `timing`, `level`,
+    /// `event`, and one `argument` for each argument.
+    pub options: RVec<AbiOption>,
+}
+
+/// What came of it.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct AbiRoutineOutcome {
+    pub rows: ROption<AbiStream>,
+    pub options: RVec<AbiOption>,
+}
+
 /// A condition that every row of interest meets; a table may use it to skip, the host checks again.
 #[repr(C)]
 #[derive(StableAbi)]

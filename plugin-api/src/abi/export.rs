@@ -7,8 +7,8 @@ use super::plugin::{
 };
 use super::{
     AbiArray, AbiArraySchema, AbiColumn, AbiCommandOutcome, AbiContribution, AbiHost, AbiOption, AbiOutput, AbiResult,
-    AbiScan, AbiSchema, AbiSignature, AbiStatement, AbiStatementOutcome, AbiStream, RSlice, RStr, RVec, kind,
-    scalar_mode,
+    AbiRoutine, AbiRoutineOutcome, AbiScan, AbiSchema, AbiSignature, AbiStatement, AbiStatementOutcome, AbiStream,
+    RSlice, RStr, RVec, kind, scalar_mode,
 };
 use crate::arrow::{
     Columns, Output, export_array, export_field, export_schema, export_stream, import_array, import_batch,
@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::function::{Body, Overload, checked};
 use crate::guard::{guard, guarded};
 use crate::host::Host;
+use crate::language::answer;
 use crate::plugin::{Plugin, Registrar, unknown};
 use crate::statement::Statement;
 use crate::table::{Scan, Table, TableArguments};
@@ -103,6 +104,7 @@ impl<P: Plugin> Vt<P> {
             table: table::<P>,
             shutdown: shutdown::<P>,
             release: release::<P>,
+            language: language::<P>,
         });
         const SCALAR: WithMetadata<ScalarVt> = WithMetadata::new(ScalarVt {
             eval_arrays: eval_arrays::<P>,
@@ -133,6 +135,7 @@ extern "C" fn contributions<P: Plugin>(context: PluginContext) -> AbiResult<RVec
             all.push(plain(kind::COMMAND, ""));
         }
         all.extend(registrar.statements.keys().map(|claim| plain(kind::STATEMENT, claim)));
+        all.extend(registrar.languages.keys().map(|name| plain(kind::LANGUAGE, name)));
         all.extend(registrar.tables.keys().map(|name| plain(kind::TABLE_FUNCTION, name)));
         for (name, overloads) in &registrar.scalars {
             let mut contribution = plain(kind::SCALAR, name);
@@ -218,6 +221,16 @@ extern "C" fn scalar<P: Plugin>(context: PluginContext, name: RStr<'_>, argument
         let bound = BoundScalar { body: overload.body.clone(), instance: instance.clone(), arguments, result };
         let context = PluginContext(Box::into_raw(Box::new(bound)).cast_const().cast());
         Ok(AbiScalar { context, vt: ScalarVt_Ref(Vt::<P>::SCALAR.as_prefix()), result: field, mode })
+    })
+}
+
+extern "C" fn language<P: Plugin>(context: PluginContext, call: u64, raw: AbiRoutine) -> AbiResult<AbiRoutineOutcome> {
+    guard(|| {
+        // SAFETY: see `contributions`.
+        let instance = unsafe { instance::<P>(context) };
+        let name = raw.language.to_string();
+        let language = instance.registrar.languages.get(&name).ok_or_else(|| unknown(&name))?;
+        answer(language.as_ref(), &instance.plugin, &instance.host.call(call), raw)
     })
 }
 

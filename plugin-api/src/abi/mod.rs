@@ -22,8 +22,8 @@ pub use abi_stable::prefix_type::PrefixTypeTrait;
 pub use abi_stable::std_types::{RErr, RNone, ROk, ROption, RResult, RSlice, RSome, RStr, RString, RVec};
 
 pub use calls::{
-    AbiCommandOutcome, AbiContribution, AbiError, AbiFilter, AbiKeyValue, AbiOption, AbiResult, AbiScan, AbiSignature,
-    AbiStatement, AbiStatementOutcome, AbiToken,
+    AbiCommandOutcome, AbiContribution, AbiError, AbiFilter, AbiKeyValue, AbiOption, AbiResult, AbiRoutine,
+    AbiRoutineOutcome, AbiScan, AbiSignature, AbiStatement, AbiStatementOutcome, AbiToken,
 };
 pub use check::{ApiVersion, CheckError, accept};
 pub use column::{AbiBuffer, AbiColumn, AbiOutput};
@@ -58,9 +58,9 @@ pub fn make_host_vt(vt: HostVt) -> HostVt_Ref {
 /// Major version of the plugin ABI: a plugin of another major is refused.
 pub const MAJOR: u32 = 1;
 /// Minor version of the plugin ABI: it only ever appends.
-pub const MINOR: u32 = 0;
+pub const MINOR: u32 = 1;
 /// The version as the header carries it.
-pub const VERSION: &str = "1.0.0";
+pub const VERSION: &str = "1.1.0";
 /// The symbol that a plugin exports.
 pub const SYMBOL: &str = "KODIAK_PLUGIN_V1";
 /// First line of the manifest section, so that a stray section of that name is recognised.
@@ -90,6 +90,18 @@ pub mod scalar_mode {
     pub const VIEWS: u32 = 1;
     /// `eval_into`: borrowed views in, the host's memory out.
     pub const INTO: u32 = 2;
+}
+
+/// Operations of [`PluginVt::language`].
+pub mod routine {
+    /// Compile the body, run nothing. The outcome may have the option `inline`, an SQL expression over the parameters.
+    pub const CHECK: u32 = 1;
+    /// One result for each row of `arguments`, as one column.
+    pub const SCALAR: u32 = 2;
+    /// Run a procedure, a function that returns rows, or an anonymous body, for one row of arguments.
+    pub const RUN: u32 = 3;
+    /// Run a trigger function over `old` and `new`. Rows that come back have their number in the first column.
+    pub const FIRE: u32 = 4;
 }
 
 /// Operations of [`HostVt::transaction`].

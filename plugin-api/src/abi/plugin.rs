@@ -1,8 +1,8 @@
 //! What a plugin exports: the root module and the vtables behind it. Later minors append below the marked lines.
 
 use super::{
-    AbiArray, AbiArraySchema, AbiColumn, AbiCommandOutcome, AbiContribution, AbiHost, AbiOutput, AbiResult, AbiScan,
-    AbiSchema, AbiStatement, AbiStatementOutcome, AbiStream, VERSION,
+    AbiArray, AbiArraySchema, AbiColumn, AbiCommandOutcome, AbiContribution, AbiHost, AbiOutput, AbiResult, AbiRoutine,
+    AbiRoutineOutcome, AbiScan, AbiSchema, AbiStatement, AbiStatementOutcome, AbiStream, VERSION,
 };
 use abi_stable::StableAbi;
 use abi_stable::library::RootModule;
@@ -67,6 +67,9 @@ pub struct PluginVt {
     /// Drops the instance; the context is not used again.
     #[sabi(last_prefix_field)]
     pub release: extern "C" fn(PluginContext) -> AbiResult<()>,
+    // ---- 1.1 ----
+    /// Compiles, calls or fires a routine in a language that the plugin brings.
+    pub language: extern "C" fn(PluginContext, u64, AbiRoutine) -> AbiResult<AbiRoutineOutcome>,
     // ---- appended by later minors ----
 }
 

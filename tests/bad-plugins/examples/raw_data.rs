@@ -96,6 +96,7 @@ extern "C" fn activate(host: AbiHost, call: u64) -> AbiResult<AbiPlugin> {
         table,
         shutdown: honest.vt.shutdown(),
         release: honest.vt.release(),
+        language: honest.vt.language().expect("it is built with this API"),
     };
     ROk(AbiPlugin { context: honest.context, vt: vt.leak_into_prefix() })
 }

@@ -6,6 +6,7 @@ mod data;
 mod dormant;
 mod files;
 mod gates;
+mod languages;
 mod lazy;
 mod migrate;
 mod panics;

@@ -14,6 +14,7 @@ use crate::catalog::{Relation, Table, drop_relation, put_relation};
 use crate::error::{Error, Result, codes};
 use crate::sql::names::{fold_ident, split_name};
 use crate::sql::outcome::Outcome;
+use crate::sql::routine::move_triggers;
 use crate::sql::scope::Scope;
 use crate::sql::{dml, unsupported};
 use crate::storage::TableId;
@@ -243,6 +244,7 @@ fn rename(scope: &Scope, mut table: Table, name: &ObjectName) -> Result<()> {
     }
     let old = std::mem::replace(&mut table.name, name);
     scope.unit.with(|transaction| {
+        move_triggers(scope, transaction, (&table.schema, &old), (&table.schema, &table.name))?;
         drop_relation(transaction, &table.schema, &old)?;
         put_relation(transaction, &Relation::Table(table.clone()))
     })

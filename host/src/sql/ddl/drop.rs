@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{ObjectType, Statement};
 
-use crate::catalog::{MAIN, Relation, Table, drop_relation, drop_schema, is_virtual};
+use crate::catalog::{
+    MAIN, Relation, Table, Trigger, drop_relation, drop_routine, drop_schema, drop_trigger, is_virtual,
+};
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::no_table;
 use crate::sql::names::split_name;
 use crate::sql::outcome::Outcome;
+use crate::sql::routine::drop_triggers_of;
 use crate::sql::scope::Scope;
 use crate::sql::unsupported;
 use crate::storage::{TableId, Transaction};
@@ -64,7 +67,7 @@ pub(crate) fn drop(scope: &Arc<Scope>, statement: &Statement) -> Result<Outcome>
             }
         }
     }
-    scope.unit.with(|transaction| dropped.iter().try_for_each(|relation| remove(transaction, relation)))?;
+    scope.unit.with(|transaction| dropped.iter().try_for_each(|relation| remove(scope, transaction, relation)))?;
     Ok(Outcome::done(format!("DROP {object_type}")))
 }
 
@@ -83,10 +86,26 @@ fn drop_one_schema(scope: &Scope, name: &str, cascade: bool, dropped: &mut Vec<A
         let error = error.detail(format!("it holds the {} `{}`", first.noun(), first.name().1));
         return Err(error.help(format!("DROP SCHEMA {name} CASCADE")));
     }
+    let routines: Vec<_> = scope.catalog.all_routines()?.into_iter().filter(|routine| routine.schema == name).collect();
+    if let Some(first) = routines.first()
+        && !cascade
+    {
+        let error = Error::new(codes::DEPENDENTS, format!("the schema `{name}` is not empty"));
+        let error = error.detail(format!("it holds the {} `{}`", first.kind.noun(), first.name));
+        return Err(error.help(format!("DROP SCHEMA {name} CASCADE")));
+    }
     for relation in &relations {
         collect(scope, relation, true, dropped)?;
     }
-    scope.unit.with(|transaction| drop_schema(transaction, name))?;
+    let triggers = scope.catalog.all_triggers()?;
+    scope.unit.with(|transaction| {
+        for routine in &routines {
+            let calls = |one: &&Trigger| one.function == (routine.schema.clone(), routine.name.clone());
+            triggers.iter().filter(calls).try_for_each(|trigger| drop_trigger(transaction, trigger))?;
+            drop_routine(transaction, routine)?;
+        }
+        drop_schema(transaction, name)
+    })?;
     Ok(true)
 }
 
@@ -141,8 +160,9 @@ pub(crate) fn refuse_referred(scope: &Scope, table: &Table, dropped: &[u64]) -> 
     Ok(())
 }
 
-fn remove(transaction: &Transaction, relation: &Relation) -> Result<()> {
+fn remove(scope: &Scope, transaction: &Transaction, relation: &Relation) -> Result<()> {
     let (schema, name) = relation.name();
+    drop_triggers_of(scope, transaction, schema, name)?;
     if let Relation::Table(table) = relation {
         super::references::note(transaction, table.id, &table.references, &[])?;
         transaction.drop_table(TableId(table.id))?;

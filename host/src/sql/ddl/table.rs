@@ -13,6 +13,7 @@ use crate::sql::bind::{Binder, no_table};
 use crate::sql::dml::insert_plan;
 use crate::sql::names::{shown, split_name};
 use crate::sql::outcome::Outcome;
+use crate::sql::routine::drop_triggers_of;
 use crate::sql::scope::Scope;
 use crate::sql::unsupported;
 use crate::storage::TableId;
@@ -106,6 +107,7 @@ fn replace(scope: &Scope, table: &Table) -> Result<()> {
             super::drop::refuse_referred(scope, &old, &[])?;
             scope.unit.with(|transaction| {
                 references::note(transaction, old.id, &old.references, &[])?;
+                drop_triggers_of(scope, transaction, &old.schema, &old.name)?;
                 transaction.drop_table(TableId(old.id))?;
                 drop_relation(transaction, &old.schema, &old.name)
             })

@@ -38,16 +38,14 @@ pub(crate) fn create_view(scope: &Arc<Scope>, create: CreateView) -> Result<Outc
     let (references, _) = references.map_err(|error| fold(&error))?;
     let reads = references.iter().filter(|reference| reference.catalog().is_none());
     let reads: Vec<(String, String)> = reads
-        .map(|reference| {
-            (reference.schema().unwrap_or(&scope.settings.schema).to_owned(), reference.table().to_owned())
-        })
+        .map(|reference| (reference.schema().unwrap_or(&scope.path).to_owned(), reference.table().to_owned()))
         .collect();
     if reads.contains(&(schema.clone(), name.clone())) && create.or_replace {
         return Err(Error::new(codes::PLAN, format!("the view `{name}` would read itself")));
     }
     let plan = Binder::new(scope).plan(statement)?;
     rename(plan, &columns)?;
-    let path = scope.settings.schema.clone();
+    let path = scope.path.clone();
     let view = View { schema, name, columns, text, path, reads, owner: scope.owner.clone() };
     scope.unit.with(|transaction| put_relation(transaction, &Relation::View(view)))?;
     Ok(Outcome::done("CREATE VIEW"))

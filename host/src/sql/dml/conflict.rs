@@ -13,11 +13,12 @@ use datafusion::sql::sqlparser::ast::{ConflictTarget, DoUpdate, OnConflictAction
 
 use super::update::assignments;
 use super::write::{Writer, assign};
-use crate::catalog::Table;
+use crate::catalog::{Event, Table};
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::Binder;
 use crate::sql::fault::{fold, fold_arrow};
 use crate::sql::names::{fold_ident, split_name};
+use crate::sql::routine::{Passed, Triggers};
 use crate::sql::scope::Scope;
 use crate::sql::unsupported;
 use crate::storage::TableId;
@@ -29,6 +30,8 @@ pub(super) struct Conflict<'a> {
     /// The keys that are looked up; others still refuse the row.
     keys: Vec<usize>,
     update: Option<Change>,
+    /// Those that the update sets off.
+    triggers: Option<Triggers>,
 }
 
 /// New values, as expressions over the old row and, behind it, the row that was to be inserted.
@@ -36,6 +39,8 @@ struct Change {
     values: Vec<Arc<dyn PhysicalExpr>>,
     condition: Option<Arc<dyn PhysicalExpr>>,
     schema: DFSchema,
+    /// The columns that are set.
+    columns: Vec<String>,
 }
 
 impl<'a> Conflict<'a> {
@@ -54,11 +59,22 @@ impl<'a> Conflict<'a> {
             }
             OnConflictAction::DoUpdate(update) => Some(Change::new(scope, table, alias, update)?),
         };
-        Ok(Self { scope, table, keys, update })
+        let set = update.as_ref().map(|update| Event::Update(update.columns.clone()));
+        let triggers = set.map(|event| Triggers::of(scope, table, event)).transpose()?.flatten();
+        Ok(Self { scope, table, keys, update, triggers })
     }
 
-    /// Stores the rows of a batch, each in its way; gives those that were inserted or changed.
-    pub(super) fn write(&mut self, writer: &mut Writer<'_>, batch: &RecordBatch) -> Result<Vec<RecordBatch>> {
+    /// Shows what was changed to the triggers that come after.
+    pub(super) fn finish(self) -> Result<()> {
+        self.triggers.map_or(Ok(()), Triggers::finish)
+    }
+
+    /// Stores the rows of a batch, each in its way; gives those that were changed, and those that were inserted.
+    pub(super) fn write(
+        &mut self,
+        writer: &mut Writer<'_>,
+        batch: &RecordBatch,
+    ) -> Result<(Option<RecordBatch>, RecordBatch)> {
         let batch = writer.accept(batch)?;
         let (mut insert, mut old) = (vec![true; batch.num_rows()], Vec::new());
         let view = self.scope.unit.snapshot()?.table(TableId(self.table.id))?;
@@ -84,7 +100,7 @@ impl<'a> Conflict<'a> {
                 insert[row] = false;
             }
         }
-        let mut written = Vec::new();
+        let mut written = None;
         let fresh = filter_record_batch(&batch, &BooleanArray::from(insert)).map_err(|error| fold_arrow(&error))?;
         if let Some(update) = &self.update
             && !old.is_empty()
@@ -93,15 +109,27 @@ impl<'a> Conflict<'a> {
             let ids: Vec<u64> = old.iter().map(|(_, id)| *id).collect();
             let rows: UInt32Array = old.iter().map(|(row, _)| u32::try_from(*row).unwrap_or(u32::MAX)).collect();
             let proposed = take_record_batch(&batch, &rows).map_err(|error| fold_arrow(&error))?;
-            let (changed, keep) = update.apply(&view.fetch(&ids, &columns)?, &proposed)?;
-            let ids: Vec<u64> =
+            let before = view.fetch(&ids, &columns)?;
+            let (mut changed, keep) = update.apply(&before, &proposed)?;
+            let mut ids: Vec<u64> =
                 ids.into_iter().zip(keep.iter()).filter(|(_, keep)| *keep == Some(true)).map(|(id, _)| id).collect();
+            let mut before = filter_record_batch(&before, &keep).map_err(|error| fold_arrow(&error))?;
+            if let Some(triggers) = &self.triggers {
+                let Passed { rows, old, new } = triggers.before(Some(before.clone()), Some(changed.clone()))?;
+                (before, changed) = (old.unwrap_or(before), new.unwrap_or(changed));
+                if let Some(rows) = rows {
+                    ids = rows.into_iter().filter_map(|row| ids.get(row).copied()).collect();
+                }
+            }
             writer.referential.changing(&ids, &changed)?;
             self.scope.unit.with(|transaction| transaction.delete(TableId(self.table.id), &ids))?;
-            written.push(writer.write(&changed)?);
+            let changed = writer.write(&changed)?;
+            if let Some(triggers) = &mut self.triggers {
+                triggers.remember(Some(before), Some(changed.clone()));
+            }
+            written = Some(changed);
         }
-        written.push(writer.write(&fresh)?);
-        Ok(written)
+        Ok((written, writer.write(&fresh)?))
     }
 }
 
@@ -124,8 +152,9 @@ impl Change {
             };
             values.push(physical(assign(expr, column, &schema)?)?);
         }
+        let columns = assigned.iter().map(|(position, _)| table.columns[*position].name.clone()).collect();
         let condition = update.selection.map(|expr| physical(binder.expression(expr, &schema)?)).transpose()?;
-        Ok(Self { values, condition, schema })
+        Ok(Self { values, condition, schema, columns })
     }
 
     /// The new rows, and for each old row whether it is changed at all.

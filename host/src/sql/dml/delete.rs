@@ -1,18 +1,25 @@
 //! `DELETE` and `TRUNCATE`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::UInt64Type;
 use datafusion::sql::sqlparser::ast::{Delete, FromTable, SelectItem, Statement, Truncate};
 
 use super::foreign::Referential;
+use super::insert::no_instead;
 use super::returning;
 use super::target::Target;
+use super::update::named;
+use crate::catalog::Event;
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::Binder;
+use crate::sql::fault::fold_arrow;
 use crate::sql::names::{quoted, split_name};
 use crate::sql::outcome::Outcome;
+use crate::sql::routine::{Triggers, keep};
 use crate::sql::scope::Scope;
 use crate::sql::{query, unsupported};
 use crate::storage::TableId;
@@ -27,8 +34,14 @@ pub(crate) fn delete(scope: &Arc<Scope>, delete: Delete) -> Result<Outcome> {
     let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
     let [from] = from.as_slice() else { return Err(unsupported("DELETE from several tables")) };
     let target = Target::new(scope, from)?;
-    let mut items = vec![target.row_id()];
-    if delete.returning.is_some() {
+    let mut triggers = Triggers::of(scope, &target.table, Event::Delete)?;
+    if target.is_view && triggers.is_none() {
+        return Err(no_instead(&target.table, &Event::Delete));
+    }
+    let mut items = vec![target.row_id()?];
+    if triggers.is_some() {
+        items.extend(target.old_columns());
+    } else if delete.returning.is_some() {
         // Under names of their own, so that none meets a column of USING.
         items.extend(target.table.columns.iter().map(|column| SelectItem::ExprWithAlias {
             expr: target.column(&column.name),
@@ -38,16 +51,25 @@ pub(crate) fn delete(scope: &Arc<Scope>, delete: Delete) -> Result<Outcome> {
     let find = target.query(items, delete.using.unwrap_or_default(), delete.selection)?;
     let plan = Binder::new(scope).plan(Statement::Query(Box::new(find)))?;
     let mut referential = Referential::new(scope, &target.table)?;
-    let (mut deleted, mut kept) = (0, Vec::new());
+    let (mut deleted, mut kept, mut seen) = (0, Vec::new(), HashSet::new());
     for batch in query::start(scope, &plan)? {
         let batch = batch?;
         scope.token.check()?;
+        if let Some(triggers) = &mut triggers {
+            let gone = delete_watched(scope, &target, &batch, (triggers, &mut referential), &mut seen)?;
+            deleted += gone.num_rows() as u64;
+            if delete.returning.is_some() {
+                kept.push(gone);
+            }
+            continue;
+        }
         referential.removing(batch.column(0).as_primitive::<UInt64Type>().values())?;
         let (count, fresh) = delete_rows(scope, &target, &batch, delete.returning.is_some())?;
         deleted += count;
         kept.extend(fresh);
     }
     referential.finish()?;
+    triggers.map_or(Ok(()), Triggers::finish)?;
     match delete.returning {
         None => Ok(Outcome::changed("DELETE", deleted)),
         Some(items) => returning::outcome(scope, "DELETE", &target.table, &target.alias, items, kept),
@@ -69,11 +91,42 @@ fn delete_rows(scope: &Scope, target: &Target, batch: &RecordBatch, keep: bool) 
         Ok(())
     })?;
     let columns: Vec<usize> = (1..batch.num_columns()).collect();
-    let rows = batch.project(&columns).and_then(|rows| arrow::compute::filter_record_batch(&rows, &fresh.into()));
-    let rows = rows.map_err(|error| crate::sql::fault::fold_arrow(&error))?;
+    let rows = batch.project(&columns).and_then(|rows| filter_record_batch(&rows, &fresh.into()));
+    let rows = rows.map_err(|error| fold_arrow(&error))?;
     let rows = RecordBatch::try_new(target.table.arrow_schema(), rows.columns().to_vec());
-    let rows = rows.map_err(|error| crate::sql::fault::fold_arrow(&error))?;
+    let rows = rows.map_err(|error| fold_arrow(&error))?;
     Ok((rows.num_rows() as u64, Some(rows)))
+}
+
+/// Deletes the rows of a batch that triggers let go; gives those that went.
+fn delete_watched(
+    scope: &Scope,
+    target: &Target,
+    batch: &RecordBatch,
+    (triggers, referential): (&mut Triggers, &mut Referential),
+    seen: &mut HashSet<u64>,
+) -> Result<RecordBatch> {
+    let columns: Vec<usize> = (1..batch.num_columns()).collect();
+    let project = |batch: &RecordBatch| {
+        let rows = batch.project(&columns).map_err(|error| fold_arrow(&error))?;
+        named(&rows, &target.table)
+    };
+    if target.is_view {
+        let rows = project(batch)?;
+        triggers.instead(Some(&rows), None)?;
+        return Ok(rows);
+    }
+    let first = batch.column(0).as_primitive::<UInt64Type>().values().iter().map(|id| Some(seen.insert(*id)));
+    let mut batch = filter_record_batch(batch, &first.collect()).map_err(|error| fold_arrow(&error))?;
+    if let Some(kept) = triggers.before(Some(project(&batch)?), None)?.rows {
+        batch = keep(&batch, &kept)?;
+    }
+    let ids = batch.column(0).as_primitive::<UInt64Type>().values();
+    referential.removing(ids)?;
+    scope.unit.with(|transaction| transaction.delete(TableId(target.table.id), ids))?;
+    let rows = project(&batch)?;
+    triggers.remember(Some(rows.clone()), None);
+    Ok(rows)
 }
 
 /// `TRUNCATE [TABLE] t, ...`.

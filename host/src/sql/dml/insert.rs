@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{
@@ -11,13 +12,14 @@ use datafusion::sql::sqlparser::ast::{
 use super::conflict::Conflict;
 use super::returning;
 use super::write::{Writer, fit};
-use crate::catalog::Table;
+use crate::catalog::{Event, Table};
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::Binder;
 use crate::sql::fault::fold;
 use crate::sql::names::{fold_ident, split_name};
 use crate::sql::nearest::nearest;
 use crate::sql::outcome::Outcome;
+use crate::sql::routine::Triggers;
 use crate::sql::scope::Scope;
 use crate::sql::{parse, query, unsupported};
 
@@ -28,7 +30,7 @@ pub(crate) fn insert(scope: &Arc<Scope>, insert: Insert) -> Result<Outcome> {
     };
     refuse_rest(&insert)?;
     let (schema, name) = split_name(name)?;
-    let table = scope.table_to_change(&scope.schema_or_default(schema), &name)?;
+    let (table, is_view) = scope.target(&scope.schema_or_default(schema), &name)?;
     let alias = insert.table_alias.as_ref().map_or_else(|| table.name.clone(), |alias| fold_ident(&alias.alias));
     let positions = positions(&table, &insert.columns)?;
     let plan = match insert.source {
@@ -39,21 +41,32 @@ pub(crate) fn insert(scope: &Arc<Scope>, insert: Insert) -> Result<Outcome> {
         }
         None => return Err(Error::new(codes::SYNTAX, "expected VALUES, a query or DEFAULT VALUES")),
     };
+    if is_view && insert.on.is_some() {
+        return Err(unsupported("ON CONFLICT on a view"));
+    }
+    let mut triggers = Triggers::of(scope, &table, Event::Insert)?;
     let mut conflict = insert.on.map(|on| Conflict::new(scope, &table, &alias, on)).transpose()?;
     let mut writer = Writer::new(scope, &table)?;
     let (mut changed, mut kept) = (0, Vec::new());
     for batch in query::start(scope, &plan)? {
-        let batch = batch?;
-        match &mut conflict {
-            None => kept.push(writer.write(&batch)?),
-            Some(conflict) => kept.extend(conflict.write(&mut writer, &batch)?),
+        let batch = before_insert(triggers.as_ref(), batch?)?;
+        let (updated, inserted) = match &mut conflict {
+            None if is_view => (None, instead_of_insert(triggers.as_ref(), &table, batch)?),
+            None => (None, writer.write(&batch)?),
+            Some(conflict) => conflict.write(&mut writer, &batch)?,
+        };
+        if let Some(triggers) = &mut triggers {
+            triggers.remember(None, Some(inserted.clone()));
         }
+        kept.extend(updated);
+        kept.push(inserted);
         if insert.returning.is_none() {
             changed += kept.drain(..).map(|batch| batch.num_rows() as u64).sum::<u64>();
         }
     }
-    drop(conflict);
+    conflict.map_or(Ok(()), Conflict::finish)?;
     writer.finish()?;
+    triggers.map_or(Ok(()), Triggers::finish)?;
     match insert.returning {
         None => Ok(Outcome::changed("INSERT", changed)),
         Some(items) => returning::outcome(scope, "INSERT", &table, &alias, items, kept),
@@ -63,11 +76,36 @@ pub(crate) fn insert(scope: &Arc<Scope>, insert: Insert) -> Result<Outcome> {
 /// Inserts the rows of a plan whose columns stand in the order of the table's `positions`.
 pub(crate) fn insert_plan(scope: &Arc<Scope>, table: &Table, plan: LogicalPlan, positions: &[usize]) -> Result<u64> {
     let plan = fill(scope, table, plan, positions)?;
+    let mut triggers = Triggers::of(scope, table, Event::Insert)?;
     let mut writer = Writer::new(scope, table)?;
     for batch in query::start(scope, &plan)? {
-        writer.write(&batch?)?;
+        let written = writer.write(&before_insert(triggers.as_ref(), batch?)?)?;
+        if let Some(triggers) = &mut triggers {
+            triggers.remember(None, Some(written));
+        }
     }
-    writer.finish()
+    let rows = writer.finish()?;
+    triggers.map_or(Ok(()), Triggers::finish)?;
+    Ok(rows)
+}
+
+/// The rows as triggers that come before leave them.
+fn before_insert(triggers: Option<&Triggers>, batch: RecordBatch) -> Result<RecordBatch> {
+    let Some(triggers) = triggers else { return Ok(batch) };
+    let passed = triggers.before(None, Some(batch))?;
+    passed.new.ok_or_else(|| Error::new(codes::INTERNAL, "rows were lost between triggers"))
+}
+
+fn instead_of_insert(triggers: Option<&Triggers>, table: &Table, batch: RecordBatch) -> Result<RecordBatch> {
+    let Some(triggers) = triggers else { return Err(no_instead(table, &Event::Insert)) };
+    triggers.instead(None, Some(&batch))?;
+    Ok(batch)
+}
+
+/// The error for a view whose triggers do something else.
+pub(super) fn no_instead(view: &Table, event: &Event) -> Error {
+    let text = format!("`{}` is a view and has no trigger INSTEAD OF {}", view.name, event.name());
+    Error::new(codes::UNSUPPORTED, text)
 }
 
 /// The parser knows forms of other systems; none may pass unheard.

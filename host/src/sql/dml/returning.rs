@@ -31,7 +31,7 @@ pub(super) fn outcome(
     let mut query = parse::query("SELECT 1")?;
     if let SetExpr::Select(select) = query.body.as_mut() {
         select.projection = items;
-        select.from = select_from(named_table(GIVEN, table, alias), Vec::new());
+        select.from = select_from(named_table(Some(GIVEN), table, alias), Vec::new());
     }
     let plan = Binder::new(scope).plan(Statement::Query(Box::new(query)))?;
     // Read to the end now: the statement is done only when its RETURNING has not failed.

@@ -19,6 +19,8 @@ use crate::sql::{parse, unsupported};
 pub(super) struct Target {
     pub(super) table: Table,
     pub(super) alias: String,
+    /// Whether it is a view, whose triggers do the work.
+    pub(super) is_view: bool,
 }
 
 impl Target {
@@ -31,7 +33,7 @@ impl Target {
             return Err(unsupported("changing anything but a table"));
         };
         let (schema, name) = split_name(name)?;
-        let table = scope.table_to_change(&scope.schema_or_default(schema), &name)?;
+        let (table, is_view) = scope.target(&scope.schema_or_default(schema), &name)?;
         let alias = match alias {
             Some(alias) if !alias.columns.is_empty() => {
                 return Err(unsupported("names of columns in the alias of the table to change"));
@@ -39,12 +41,23 @@ impl Target {
             Some(alias) => fold_ident(&alias.name),
             None => table.name.clone(),
         };
-        Ok(Self { table, alias })
+        Ok(Self { table, alias, is_view })
     }
 
     /// The column of row ids.
-    pub(super) fn row_id(&self) -> SelectItem {
-        SelectItem::ExprWithAlias { expr: self.column(ROW_ID), alias: quoted(ROW_ID) }
+    pub(super) fn row_id(&self) -> Result<SelectItem> {
+        // The rows of a view have none; one number stands for all.
+        let expr = if self.is_view { parse::expression("CAST(0 AS BIGINT UNSIGNED)")? } else { self.column(ROW_ID) };
+        Ok(SelectItem::ExprWithAlias { expr, alias: quoted(ROW_ID) })
+    }
+
+    /// The columns as they are, under names that meet no others.
+    pub(super) fn old_columns(&self) -> impl Iterator<Item = SelectItem> {
+        let columns = self.table.columns.iter().enumerate();
+        columns.map(|(i, column)| SelectItem::ExprWithAlias {
+            expr: self.column(&column.name),
+            alias: quoted(&format!("\u{1}old{i}")),
+        })
     }
 
     /// A column of the target.
@@ -62,18 +75,20 @@ impl Target {
         let mut query = parse::query("SELECT 1")?;
         if let SetExpr::Select(select) = query.body.as_mut() {
             select.projection = items;
-            select.from = select_from(named_table(WITH_ROW_IDS, &self.table, &self.alias), others);
+            let catalog = (!self.is_view).then_some(WITH_ROW_IDS);
+            select.from = select_from(named_table(catalog, &self.table, &self.alias), others);
             select.selection = condition;
         }
         Ok(query)
     }
 }
 
-/// A table in one of the catalogs that only statements can name.
-pub(super) fn named_table(catalog: &str, table: &Table, alias: &str) -> TableFactor {
-    let parts = [catalog, &table.schema, &table.name].map(|part| ObjectNamePart::Identifier(quoted(part)));
+/// A table, if need be in one of the catalogs that only statements can name.
+pub(super) fn named_table(catalog: Option<&str>, table: &Table, alias: &str) -> TableFactor {
+    let parts = catalog.into_iter().chain([table.schema.as_str(), table.name.as_str()]);
+    let parts = parts.map(|part| ObjectNamePart::Identifier(quoted(part)));
     TableFactor::Table {
-        name: ObjectName(parts.to_vec()),
+        name: ObjectName(parts.collect()),
         alias: Some(TableAlias { explicit: true, name: quoted(alias), columns: Vec::new(), at: None }),
         args: None,
         with_hints: Vec::new(),

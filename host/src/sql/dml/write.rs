@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::DFSchema;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_expr::PhysicalExpr;
 
@@ -13,6 +14,7 @@ use crate::catalog::{Column, SqlType, Table};
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::Binder;
 use crate::sql::fault::{fold, fold_arrow};
+use crate::sql::functions::{json, uuid_text};
 use crate::sql::parse;
 use crate::sql::scope::Scope;
 use crate::storage::TableId;
@@ -114,13 +116,23 @@ pub(crate) fn fit(plan: LogicalPlan, table: &Table, sources: Vec<Expr>) -> Resul
     built.map_err(|error| fold(&error))
 }
 
+/// What text carries is checked where it is stored.
+fn checked(expr: Expr, kind: &SqlType) -> Expr {
+    let function = match kind {
+        SqlType::Json => json::check(),
+        SqlType::Uuid => uuid_text::check(),
+        _ => return expr,
+    };
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![expr]))
+}
+
 /// An expression as a value of the column; refused where only an explicit cast would do.
 pub(crate) fn assign(source: Expr, column: &Column, schema: &DFSchema) -> Result<Expr> {
     let given = source.get_type(schema).map_err(|error| fold(&error))?;
     let known = SqlType::of(&given);
     let fits = given.is_null() || known.as_ref().is_some_and(|known| column.kind.takes(known));
     if fits && let Ok(cast) = source.cast_to(&column.kind.arrow(), schema) {
-        return Ok(cast);
+        return Ok(checked(cast, &column.kind));
     }
     let message = format!("the column `{}` is of type {}, the value is not", column.name, column.kind);
     let error = Error::new(codes::TYPE, message);

@@ -3,9 +3,11 @@
 
 mod dates;
 mod ids;
+pub(crate) mod json;
 mod overflow;
 mod series;
 mod text;
+pub(crate) mod uuid_text;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -38,7 +40,8 @@ pub(crate) fn built_in() -> &'static Functions {
 impl Functions {
     fn new() -> Self {
         let mut scalar = HashMap::with_capacity(512);
-        let ours = ids::functions().into_iter().chain(text::functions()).map(Arc::new);
+        let ours = ids::functions().into_iter().chain(text::functions()).chain(json::functions());
+        let ours = ours.chain(uuid_text::functions()).map(Arc::new);
         for function in SessionStateDefaults::default_scalar_functions().into_iter().chain(ours) {
             for alias in function.aliases() {
                 scalar.insert(alias.clone(), Arc::clone(&function));
@@ -67,7 +70,9 @@ impl Functions {
             higher_order.insert(function.name().to_owned(), function);
         }
         let ours: Arc<dyn ExprPlanner> = Arc::new(dates::DateArithmetic);
-        let expr_planners = std::iter::once(ours).chain(SessionStateDefaults::default_expr_planners()).collect();
+        let operators: Arc<dyn ExprPlanner> = Arc::new(json::Operators);
+        let expr_planners =
+            [ours, operators].into_iter().chain(SessionStateDefaults::default_expr_planners()).collect();
         Self { scalar, higher_order, aggregate, window, expr_planners }
     }
 
