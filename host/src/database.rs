@@ -216,6 +216,17 @@ impl Connection {
         self.0.in_transaction()
     }
 
+    /// Whether a text may hold what no message, log or history may repeat, such as the value of a secret.
+    pub fn is_sensitive(&self, text: &str) -> bool {
+        self.0.engine.extensions().is_sensitive(text)
+    }
+
+    /// Answers as [`Connection::is_sensitive`], apart from the connection.
+    pub(crate) fn sensitivity(&self) -> impl Fn(&str) -> bool + 'static {
+        let extensions = self.0.engine.extensions();
+        move |text| extensions.is_sensitive(text)
+    }
+
     /// Something that can end the running statement from another thread.
     pub fn cancel_handle(&self) -> CancelHandle {
         CancelHandle(Arc::downgrade(&self.0))
@@ -299,7 +310,9 @@ impl Script<'_> {
     pub fn next_place(&self) -> Option<Place> {
         let piece = split::statements(&self.text[self.at..]).next()?;
         let start = self.at + piece.start;
-        Some(Origin { source: self.source, script: self.text, start, line: self.line_of(start) }.beginning())
+        let is_sensitive = &|text: &str| self.connection.is_sensitive(text);
+        let line = self.line_of(start);
+        Some(Origin { source: self.source, script: self.text, start, line, is_sensitive }.beginning())
     }
 
     fn line_of(&self, start: usize) -> u64 {
@@ -314,7 +327,8 @@ impl Iterator for Script<'_> {
         let piece = split::statements(&self.text[self.at..]).next()?;
         let start = self.at + piece.start;
         let line = self.line_of(start);
-        let origin = Origin { source: self.source, script: self.text, start, line };
+        let is_sensitive = &|text: &str| self.connection.is_sensitive(text);
+        let origin = Origin { source: self.source, script: self.text, start, line, is_sensitive };
         let outcome = self.connection.0.run(piece.text, &origin, self.params);
         let end = start + piece.length;
         self.line = line + self.text[start..end].bytes().filter(|byte| *byte == b'\n').count() as u64;

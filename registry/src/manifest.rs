@@ -108,6 +108,10 @@ pub struct Contributions {
     /// Leading keywords of statements, in normal form: upper case, single spaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub statements: Vec<String>,
+    /// Those of the statements whose text may hold what must not be seen: no message, log or history repeats it, whether
+    /// the extension can be used or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sensitive: Vec<String>,
     /// Scalar, aggregate and table functions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<String>,
@@ -241,7 +245,7 @@ impl Manifest {
     }
 
     fn normalise(&mut self) {
-        for claim in &mut self.contributes.statements {
+        for claim in self.contributes.statements.iter_mut().chain(&mut self.contributes.sensitive) {
             // What cannot be normalised stays as it is and is reported with its own words.
             if let Ok(normal) = claims::normalise_statement(claim) {
                 *claim = normal;
@@ -366,6 +370,10 @@ impl Contributions {
             let claim = format!("the statement `{}`", self.statements[index]);
             return Err(Fault::reserved(at("statements").into_iter().chain([Key::Index(index)]), name, claim));
         }
+        check_list(&self.sensitive, at("sensitive"), |claim| match self.statements.contains(claim) {
+            true => Ok(()),
+            false => Err(format!("`{}` is none of the `statements`", text::phrase(claim))),
+        })?;
         for (key, list) in [
             ("functions", &self.functions),
             ("tables", &self.tables),

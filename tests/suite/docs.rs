@@ -18,8 +18,12 @@ fn rows(text: &str) -> BTreeMap<String, (String, String)> {
 fn every_error_code_is_listed_with_its_meaning_and_no_other() {
     let host = kodiak::error::codes::ALL.iter().map(|code| (code.code, code.sqlstate, code.meaning));
     let blob = kodiak_blob::CODES.iter().map(|code| (code.code, code.sqlstate, code.meaning));
-    let sources: BTreeMap<String, (String, String)> =
-        host.chain(blob).map(|(code, state, meaning)| (code.into(), (state.into(), meaning.into()))).collect();
+    let secrets = kodiak_secrets::CODES.iter().map(|code| (code.code, code.sqlstate, code.meaning));
+    let sources: BTreeMap<String, (String, String)> = host
+        .chain(blob)
+        .chain(secrets)
+        .map(|(code, state, meaning)| (code.into(), (state.into(), meaning.into())))
+        .collect();
     assert_eq!(rows(&page("errors.md")), sources);
 }
 

@@ -11,6 +11,7 @@ mod extensions;
 mod front_end;
 mod indexes;
 mod scan;
+mod secrets;
 mod slt;
 mod tidy;
 

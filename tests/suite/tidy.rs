@@ -115,7 +115,7 @@ fn crates_use_only_what_they_may() {
             "host" => &["kodiak-plugin-api", "kodiak-registry"],
             "plugin-api" | "registry" => &[],
             // Plugins are built beside the tests, which install them and never link them.
-            "tests" => &["kodiak", "kodiak-registry", "kodiak-plugin-api", "kodiak-blob"],
+            "tests" => &["kodiak", "kodiak-registry", "kodiak-plugin-api", "kodiak-blob", "kodiak-secrets"],
             _ => &["kodiak-plugin-api"],
         }
     };

@@ -246,6 +246,11 @@ impl Session {
         self.lines.recv_timeout(patience).ok()
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it the signal that Ctrl-C sends.
     ///
     /// # Panics

@@ -54,7 +54,12 @@ pub(super) fn serve(
 fn answer(connection: &Connection, line: &[u8]) -> Result<Vec<u8>> {
     let started = Instant::now();
     let request: Request = serde_json::from_slice(line).map_err(|error| {
-        Error::new(codes::USAGE, format!("the request is not understood: {error}")).help(r#"{"sql": "SELECT 1"}"#)
+        // What the reader quotes may be a part of a statement that no message repeats.
+        let reason = match connection.is_sensitive(&String::from_utf8_lossy(line)) {
+            true => format!("it goes wrong at column {}", error.column()),
+            false => error.to_string(),
+        };
+        Error::new(codes::USAGE, format!("the request is not understood: {reason}")).help(r#"{"sql": "SELECT 1"}"#)
     })?;
     let (mut head, mut rows) = (json!({"ok": true, "columns": [], "types": []}), Vec::new());
     let mut affected = None;

@@ -140,7 +140,7 @@ impl Session<'_> {
 
     /// Runs each statement as soon as it has been read.
     fn run_stdin(&mut self) -> Result<()> {
-        let mut statements = Statements::new(io::stdin().lock());
+        let mut statements = Statements::new(io::stdin().lock(), self.connection.sensitivity());
         let (context, interrupt) = (self.context, self.interrupt.clone());
         let screen = UiScreen { context, interrupt: &interrupt };
         let (database, connection) = (self.database.clone(), Rc::clone(&self.connection));

@@ -11,7 +11,7 @@ use crate::error::{Error, Result, codes};
 use crate::extensions::session::Access;
 use crate::extensions::{Caller as ExtensionCaller, Extensions, Grant, Home, Instance, StatementToken, View};
 use crate::sql::claim::{self, Claimed, Language, ScalarFunction, TableFunction};
-use crate::sql::{Caller, Outcome, Rows, TextToken, TextTokenKind, Value, split, tokens};
+use crate::sql::{Caller, Outcome, Rows, TextToken, TextTokenKind, Value, concealed, split, tokens};
 use crate::storage::Store;
 use kodiak_plugin_api::abi::token;
 use kodiak_registry::claims::is_host_statement;
@@ -129,6 +129,12 @@ impl claim::Extensions for Plugins {
         }
     }
 
+    fn is_sensitive(&self, text: &str) -> bool {
+        split::holds_secret(text)
+            || self.view().is_ok_and(|view| split::mentions(text, view.sensitive()))
+            || self.extensions.as_ref().is_ok_and(|all| split::mentions(text, all.known_sensitive()))
+    }
+
     fn scalar(&self, name: &str) -> Result<Option<Arc<dyn ScalarFunction>>> {
         let found = self.function(name)?;
         Ok(found.map(|grant| Arc::new(PluginScalar::new(self.clone(), grant, name)) as Arc<dyn ScalarFunction>))
@@ -193,7 +199,9 @@ impl Claimed for ClaimedStatement {
         let instance = self.plugins.instance(&self.grant, &caller)?;
         let start = split::skip_blank(&self.text);
         let text = self.text[start..].trim_end();
-        let tokens = tokens(text)?.into_iter().map(token_of).collect();
+        let is_sensitive = self.grant.manifest.contributes.sensitive.contains(&self.claim);
+        let tokens = tokens(text).map_err(|error| if is_sensitive { concealed(&error) } else { error })?;
+        let tokens = tokens.into_iter().map(token_of).collect();
         let parameters = parameters(params)?;
         let outcome = instance.statement(&caller, &self.claim, text, tokens, &parameters);
         let outcome = outcome.map_err(|error| ended(statement, error))?;

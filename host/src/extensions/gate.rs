@@ -102,6 +102,11 @@ impl View {
         })
     }
 
+    /// Claims on statements that may hold what must not be seen, of usable extensions and others.
+    pub fn sensitive(&self) -> impl Iterator<Item = &str> {
+        self.set.iter().flat_map(|enabled| enabled.contributes.sensitive.iter().map(String::as_str))
+    }
+
     /// Functions of the set, with their extensions.
     pub fn functions(&self) -> impl Iterator<Item = (&str, &str)> {
         self.functions.iter().map(|(name, owner)| (name.as_str(), owner.as_str()))

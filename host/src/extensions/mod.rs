@@ -38,6 +38,7 @@ use std::time::SystemTime;
 pub struct Extensions {
     home: Home,
     indexes: OnceLock<Vec<Index>>,
+    sensitive: OnceLock<Vec<String>>,
     view: Mutex<Option<Cached>>,
     instances: Mutex<BTreeMap<Digest, Arc<Instance>>>,
 }
@@ -51,7 +52,13 @@ struct Cached {
 impl Extensions {
     /// None is in use yet.
     pub fn new(home: Home) -> Self {
-        Self { home, indexes: OnceLock::new(), view: Mutex::default(), instances: Mutex::default() }
+        Self {
+            home,
+            indexes: OnceLock::new(),
+            sensitive: OnceLock::new(),
+            view: Mutex::default(),
+            instances: Mutex::default(),
+        }
     }
 
     /// The user's home.
@@ -91,6 +98,15 @@ impl Extensions {
     /// Indexes for suggestions; one that cannot be read gives none.
     fn known(&self) -> &[Index] {
         self.indexes.get_or_init(|| self.home.indexes().unwrap_or_default())
+    }
+
+    /// Claims on statements that may hold what must not be seen, of extensions that an index knows.
+    pub fn known_sensitive(&self) -> impl Iterator<Item = &str> {
+        let read = || {
+            let entries = self.known().iter().flat_map(|index| index.all().unwrap_or_default());
+            entries.flat_map(|entry| entry.contributes.sensitive).collect()
+        };
+        self.sensitive.get_or_init(read).iter().map(String::as_str)
     }
 
     /// The extension behind `kodiak NAME`.

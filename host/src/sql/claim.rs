@@ -24,6 +24,11 @@ pub trait Extensions: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Whether a text may hold what must not be seen, as extensions declare it, usable or not: then no message repeats it.
+    fn is_sensitive(&self, text: &str) -> bool {
+        super::split::holds_secret(text)
+    }
+
     /// Offers the name of a scalar function that is not built in.
     fn scalar(&self, name: &str) -> Result<Option<Arc<dyn ScalarFunction>>> {
         let _ = name;

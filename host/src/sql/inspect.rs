@@ -112,9 +112,9 @@ pub struct Uses {
 /// `SYNTAX` when it cannot be parsed.
 pub fn uses(text: &str) -> Result<Uses> {
     let statement = parse::statement(text)?;
-    let mut collector = Collector { uses: Uses::default(), common: BTreeSet::new() };
+    let mut collector = Collector { uses: Uses::default(), common: BTreeSet::new(), called: None };
     let _: ControlFlow<()> = statement.visit(&mut collector);
-    let Collector { mut uses, common } = collector;
+    let Collector { mut uses, common, .. } = collector;
     uses.relations.retain(|(schema, name)| schema.is_some() || !common.contains(name));
     uses.writes |= !is_read(&statement);
     Ok(uses)
@@ -137,6 +137,8 @@ fn has_write(query: &Query) -> bool {
 struct Collector {
     uses: Uses,
     common: BTreeSet<String>,
+    /// The table function whose name comes next, where a relation's would: it is in no schema.
+    called: Option<ObjectName>,
 }
 
 impl Visitor for Collector {
@@ -149,6 +151,9 @@ impl Visitor for Collector {
     }
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+        if self.called.take().is_some_and(|called| called == *relation) {
+            return ControlFlow::Continue(());
+        }
         if let Ok(name) = split_name(relation) {
             self.uses.relations.insert(name);
         }
@@ -159,8 +164,9 @@ impl Visitor for Collector {
         match factor {
             TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
                 self.uses.functions.insert(function_name(name));
+                self.called = Some(name.clone());
             }
-            _ => {}
+            _ => self.called = None,
         }
         ControlFlow::Continue(())
     }
@@ -206,6 +212,7 @@ mod tests {
         assert!(!read.writes);
         assert!(read.relations.contains(&(Some("s".into()), "t".into())));
         assert!(read.relations.contains(&(None, "u".into())) && !read.relations.contains(&(None, "c".into())));
+        assert!(!read.relations.contains(&(None, "f".into())), "a table function is in no schema");
         assert!(uses("DELETE FROM t").expect("uses").writes);
         assert!(uses("CREATE TABLE t (a INT)").expect("uses").writes);
         assert!(!uses("EXPLAIN SELECT 1").expect("uses").writes);

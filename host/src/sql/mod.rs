@@ -46,7 +46,7 @@ pub use datafusion::common::ScalarValue;
 pub(crate) use engine::Engine;
 pub use inspect::{TextToken, TextTokenKind, Uses, tokens, uses};
 pub use outcome::{Outcome, Rows};
-pub(crate) use parse::Origin;
+pub(crate) use parse::{Origin, concealed};
 pub(crate) use prepared::Kept;
 pub use session::Caller;
 pub(crate) use session::Session;

@@ -88,7 +88,8 @@ fn session() -> Arc<Session> {
 }
 
 fn run(session: &Arc<Session>, sql: &str) -> Result<Outcome> {
-    session.run(sql, &Origin { source: "test", script: sql, start: 0, line: 1 }, &[])
+    let is_sensitive = &super::split::holds_secret;
+    session.run(sql, &Origin { source: "test", script: sql, start: 0, line: 1, is_sensitive }, &[])
 }
 
 fn number(session: &Arc<Session>, sql: &str) -> Result<i64> {

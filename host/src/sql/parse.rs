@@ -15,7 +15,7 @@ use crate::error::{Error, Place, Result, codes};
 const DEPTH_MAX: usize = 200;
 
 /// Where a statement's text lies in a script.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Origin<'a> {
     /// Name of the file or of the source.
     pub(crate) source: &'a str,
@@ -25,6 +25,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) start: usize,
     /// Line of that byte, counted from 1; the reader of a script counts along.
     pub(crate) line: u64,
+    /// Whether a text may hold what no message repeats.
+    pub(crate) is_sensitive: &'a dyn Fn(&str) -> bool,
 }
 
 impl Origin<'_> {
@@ -69,8 +71,10 @@ impl Origin<'_> {
     /// Whether the line may hold the value of a secret: the statement's own, or that of another one on the same line.
     fn shares_line_with_secret(&self, line_start: usize, text: &str) -> bool {
         let mentions = |text: &str| text.as_bytes().windows(6).any(|word| word.eq_ignore_ascii_case(b"secret"));
+        let mentions = |text: &str| mentions(text) || (self.is_sensitive)(text);
         let follows_another = self.script.get(line_start..self.start).is_some_and(|text| !text.trim().is_empty());
-        super::split::holds_secret(&self.script[self.start..])
+        let own = super::split::first(&self.script[self.start..]).map_or("", |piece| piece.text);
+        (self.is_sensitive)(own)
             || (text.contains(';') && mentions(text))
             || (follows_another && mentions(&self.script[..self.start]))
     }
@@ -79,6 +83,16 @@ impl Origin<'_> {
 /// A place within a statement.
 pub(crate) fn relative(line: u64, column: u64) -> Place {
     Place { source: String::new(), line, column, text: String::new() }
+}
+
+/// The error of a text that may hold a secret: its code and place, and not a word of the text.
+pub(crate) fn concealed(error: &Error) -> Error {
+    let text = "the statement is not understood, and not shown because it may hold a secret";
+    let hidden = Error::foreign(error.code(), text).with_sqlstate(error.sqlstate().unwrap_or_default());
+    match error.place() {
+        Some(place) => hidden.at(Place { text: String::new(), ..place.clone() }),
+        None => hidden,
+    }
 }
 
 /// Reads exactly one statement.
@@ -169,7 +183,8 @@ mod tests {
 
     fn parse(script: &str, start: usize) -> Result<Statement> {
         let line = script[..start].bytes().filter(|b| *b == b'\n').count() as u64 + 1;
-        let origin = Origin { source: "f.sql", script, start, line };
+        let is_sensitive = &crate::sql::split::holds_secret;
+        let origin = Origin { source: "f.sql", script, start, line, is_sensitive };
         statement(&script[start..]).map_err(|error| origin.locate(error))
     }
 

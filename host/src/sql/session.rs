@@ -133,6 +133,20 @@ impl Session {
         if let Some(claimed) = self.engine.extensions().claim(text)? {
             return self.run_claimed(claimed, params);
         }
+        self.run_own(text, params).map_err(|error| self.conceal(text, error))
+    }
+
+    /// An error that may quote its statement, made one that does not where the statement may hold a secret.
+    fn conceal(&self, text: &str, error: Error) -> Error {
+        if !error.is(codes::SYNTAX) && !error.code().starts_with("KDK-01")
+            || !self.engine.extensions().is_sensitive(text)
+        {
+            return error;
+        }
+        parse::concealed(&error)
+    }
+
+    fn run_own(self: &Arc<Self>, text: &str, params: &[Value]) -> Result<Outcome> {
         if let Some(own) = dispatch::own_statement(text) {
             return own.and_then(|own| own.run(self));
         }

@@ -83,10 +83,30 @@ pub fn leading_words(text: &str, most: usize) -> Vec<String> {
     words
 }
 
-/// Whether a statement brings a secret, so that no message may repeat its text: `CREATE [OR REPLACE] SECRET` and the like.
+/// Whether a text brings a secret, so that no message may repeat it: `CREATE [OR REPLACE] SECRET` and the like, anywhere
+/// in it. What is known here holds whether any extension is installed or not.
 pub fn holds_secret(text: &str) -> bool {
-    let words = leading_words(text, 6);
-    matches!(words.first().map(String::as_str), Some("CREATE" | "ALTER")) && words.iter().any(|word| word == "SECRET")
+    let words = words(text).collect::<Vec<_>>();
+    let is_verb =
+        |word: &str| ["CREATE", "ALTER", "ROTATE", "UNLOCK"].iter().any(|verb| word.eq_ignore_ascii_case(verb));
+    let is_secret = |word: &str| word.eq_ignore_ascii_case("SECRET") || word.eq_ignore_ascii_case("SECRETS");
+    let verbs = (0..words.len()).filter(|at| is_verb(words[*at]));
+    verbs.into_iter().any(|at| words[at + 1..].iter().take(5).any(|word| is_secret(word)))
+}
+
+/// Whether a text says one of these claims, upper case with single spaces, anywhere. Neither strings nor comments hide
+/// one: where a string begins is not to be known in a text that is wrong.
+pub fn mentions<'a>(text: &str, mut claims: impl Iterator<Item = &'a str>) -> bool {
+    let words = words(text).collect::<Vec<_>>();
+    claims.any(|claim| {
+        let claim: Vec<&str> = claim.split(' ').collect();
+        let same = |window: &[&str]| window.iter().zip(&claim).all(|(word, wanted)| word.eq_ignore_ascii_case(wanted));
+        words.windows(claim.len()).any(same)
+    })
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
 }
 
 /// The position after the token that begins at `at`.
@@ -204,7 +224,11 @@ mod tests {
     #[test]
     fn leading_words_skip_comments() {
         assert!(holds_secret("create or replace temporary secret s") && holds_secret("--x\nALTER SECRET s"));
-        assert!(!holds_secret("SELECT 'create secret'") && !holds_secret("DROP SECRET s"));
+        assert!(holds_secret("PREPARE p AS CREATE SECRET s") && holds_secret("UNLOCK SECRETS USING PASSPHRASE 'p'"));
+        assert!(holds_secret("SELECT 'open; CREATE SECRET s"), "a string that is left open hides nothing");
+        assert!(!holds_secret("SELECT secret FROM t") && !holds_secret("DROP SECRET s"));
+        assert!(mentions("EXPLAIN store /* x */ token 't'", ["STORE TOKEN"].into_iter()));
+        assert!(!mentions("STORE a TOKEN", ["STORE TOKEN", "PUT"].into_iter()));
         assert_eq!(leading_words("/* x */ create -- y\n secret 'n'", 5), ["CREATE", "SECRET"]);
     }
 }
