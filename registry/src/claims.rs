@@ -12,6 +12,8 @@ pub enum ClaimKind {
     Statement,
     /// A scalar, aggregate or table function.
     Function,
+    /// A function for other extensions only.
+    Service,
     /// A language of routines.
     Language,
     /// A file format.
@@ -24,6 +26,7 @@ impl fmt::Display for ClaimKind {
             Self::Command => "command",
             Self::Statement => "statement",
             Self::Function => "function",
+            Self::Service => "service",
             Self::Language => "language",
             Self::Format => "format",
         })

@@ -115,6 +115,10 @@ pub struct Contributions {
     /// Scalar, aggregate and table functions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<String>,
+    /// Functions that only other extensions may call, when they declare this one and ask for the permission: no SQL of a
+    /// user's reaches them. Their first argument is the name of the extension that calls, given by the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
     /// Virtual tables in the extension's schema.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<String>,
@@ -353,6 +357,7 @@ impl Contributions {
             .map(move |_| (ClaimKind::Command, name))
             .chain(of(ClaimKind::Statement, &self.statements))
             .chain(of(ClaimKind::Function, &self.functions))
+            .chain(of(ClaimKind::Service, &self.services))
             .chain(of(ClaimKind::Language, &self.languages))
             .chain(of(ClaimKind::Format, &self.formats))
     }
@@ -376,6 +381,7 @@ impl Contributions {
         })?;
         for (key, list) in [
             ("functions", &self.functions),
+            ("services", &self.services),
             ("tables", &self.tables),
             ("languages", &self.languages),
             ("formats", &self.formats),
@@ -390,6 +396,10 @@ impl Contributions {
                     ))
                 }
             })?;
+        }
+        if let Some(index) = self.services.iter().position(|service| self.functions.contains(service)) {
+            let at = at("services").into_iter().chain([Key::Index(index)]);
+            return Err(Fault::new(at, "it is a function already, which SQL may call"));
         }
         if let Some(index) = self.languages.iter().position(|language| language == "sql") {
             let at = at("languages").into_iter().chain([Key::Index(index)]);

@@ -4,6 +4,7 @@
 mod canary;
 mod command;
 mod docs;
+mod handles;
 mod keyring;
 mod processes;
 mod statements;

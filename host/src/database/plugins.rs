@@ -9,10 +9,12 @@ use super::services::{PluginSession, from_arrow, parameters};
 use crate::catalog::SYSTEM;
 use crate::error::{Error, Result, codes};
 use crate::extensions::session::Access;
-use crate::extensions::{Caller as ExtensionCaller, Extensions, Grant, Home, Instance, StatementToken, View};
+use crate::extensions::{Argument, Caller as ExtensionCaller, Extensions, Grant, Home, Instance, StatementToken, View};
 use crate::sql::claim::{self, Claimed, Language, ScalarFunction, TableFunction};
 use crate::sql::{Caller, Outcome, Rows, TextToken, TextTokenKind, Value, concealed, split, tokens};
 use crate::storage::Store;
+use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
+use arrow::datatypes::DataType;
 use kodiak_plugin_api::abi::token;
 use kodiak_registry::claims::is_host_statement;
 use std::sync::Arc;
@@ -67,21 +69,52 @@ impl Plugins {
         self.extensions()?.function(&*self.view()?, name)
     }
 
+    /// Calls a function that its extension has for others, on behalf of one of them: it must declare that extension, and
+    /// be permitted the service. Who calls is the first argument, so that it can be neither forged nor left out.
+    pub(super) fn call_service(
+        &self,
+        caller: &ExtensionCaller,
+        owner: &str,
+        service: &str,
+        arguments: &RecordBatch,
+        access: &Access,
+    ) -> Result<ArrayRef> {
+        if !access.extensions.iter().any(|name| name == owner) {
+            return Err(undeclared(access, &format!("the service `{service}`"), owner));
+        }
+        if access.extension != owner && !access.services.iter().any(|name| name == service) {
+            let text = format!("`{}` has no permission to call the service `{service}` of `{owner}`", access.extension);
+            let help = format!("its manifest would have to ask for `services = [\"{service}\"]`");
+            return Err(Error::new(codes::PERMISSION, text).help(help));
+        }
+        let instance = self.instance(&self.view()?.grant(owner)?, caller)?;
+        let rows = arguments.num_rows();
+        let caller_name: ArrayRef = Arc::new(StringViewArray::from(vec![access.extension.as_str(); rows]));
+        let given: Vec<ArrayRef> = std::iter::once(caller_name).chain(arguments.columns().iter().cloned()).collect();
+        let overloads = instance.scalar_declaration(service).map(|declared| declared.overloads.clone());
+        let wanted = overloads.unwrap_or_default().into_iter().find(|types| types.len() == given.len());
+        let wanted = wanted.ok_or_else(|| {
+            Error::new(
+                codes::NO_FUNCTION,
+                format!("the service `{service}` does not take {} arguments", given.len() - 1),
+            )
+        })?;
+        let cast = |(array, kind): (&ArrayRef, &DataType)| arrow::compute::cast(array, kind).map_err(from_arrow);
+        let columns = given.iter().zip(&wanted).map(cast).collect::<Result<Vec<_>>>()?;
+        let columns: Vec<Argument> = columns.into_iter().map(Argument::Column).collect();
+        instance.scalar(caller, service, &wanted)?.invoke(&columns, rows)
+    }
+
     /// Checks SQL of an extension against what it may do, before it runs in a session whose names without a schema mean
     /// those of `schema`.
     pub(super) fn check_access(&self, sql: &str, schema: &str, access: &Access) -> Result<()> {
         let view = self.view()?;
         let words = split::leading_words(sql, CLAIM_WORDS_MAX);
-        let undeclared = |what: String, owner: &str| {
-            let text = format!("`{}` uses {what} of `{owner}`, which its manifest does not declare", access.extension);
-            Error::new(codes::UNDECLARED, text)
-                .help(format!("add `{owner}` to [dependencies] or [optional-dependencies] of its manifest"))
-        };
         let may_use = |owner: &str| access.extensions.iter().any(|name| name == owner);
         if let Some((claim, owner)) = view.statement_owner(&words) {
             // What a statement of another extension does is not known here, so it counts as writing.
             return match (may_use(owner), access.write) {
-                (false, _) => Err(undeclared(format!("the statement `{claim}`"), owner)),
+                (false, _) => Err(undeclared(access, &format!("the statement `{claim}`"), owner)),
                 (true, false) => Err(may_not_write(access)),
                 (true, true) => Ok(()),
             };
@@ -89,7 +122,7 @@ impl Plugins {
         let uses = crate::sql::uses(sql)?;
         let mut owners = uses.functions.iter().filter_map(|name| Some((name, view.function_owner(name)?)));
         if let Some((name, owner)) = owners.find(|(_, owner)| !may_use(owner)) {
-            return Err(undeclared(format!("the function `{name}`"), owner));
+            return Err(undeclared(access, &format!("the function `{name}`"), owner));
         }
         if uses.writes && !access.write {
             return Err(may_not_write(access));
@@ -174,6 +207,12 @@ impl claim::Extensions for Plugins {
             ))
         })
     }
+}
+
+fn undeclared(access: &Access, what: &str, owner: &str) -> Error {
+    let text = format!("`{}` uses {what} of `{owner}`, which its manifest does not declare", access.extension);
+    Error::new(codes::UNDECLARED, text)
+        .help(format!("add `{owner}` to [dependencies] or [optional-dependencies] of its manifest"))
 }
 
 fn may_not_write(access: &Access) -> Error {

@@ -3,8 +3,8 @@
 
 use super::{Connection, Database};
 use crate::error::{Error, Result, codes};
-use crate::extensions::outward;
 use crate::extensions::session::{Access, BatchReader, Session, TransactionStep};
+use crate::extensions::{Caller as ExtensionCaller, outward};
 use crate::sql::{Caller, Value, split};
 use crate::storage::Savepoint;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchIterator, RecordBatchOptions};
@@ -94,6 +94,19 @@ impl Session for PluginSession {
     }
 
     fn call_function(&self, name: &str, arguments: RecordBatch, access: &Access) -> Result<ArrayRef> {
+        let plugins = &self.database.plugins;
+        if let Some(owner) = plugins.view()?.service_owner(name) {
+            let session = match &self.caller {
+                Some(caller) => Self::inside(self.database.clone(), caller.clone(), owner),
+                None => Self::own(&self.database, owner),
+            };
+            let caller = ExtensionCaller { session: Arc::new(session), terminal: None };
+            return plugins.call_service(&caller, owner, name, &arguments, access);
+        }
+        if !access.sql {
+            let text = format!("`{}` has no permission to run SQL, as calling `{name}` is", access.extension);
+            return Err(Error::new(codes::PERMISSION, text));
+        }
         let columns: Vec<String> = arguments.schema_ref().fields().iter().map(|f| quote(f.name())).collect();
         let call = format!("{}({})", quote(name), columns.join(", "));
         self.check(&format!("SELECT {call}"), access)?;

@@ -4,7 +4,7 @@
 use super::session::{Access, Session, Terminal};
 use kodiak_plugin_api::Error as PluginError;
 use kodiak_registry::Manifest;
-use kodiak_registry::manifest::SqlAccess;
+use kodiak_registry::manifest::{Permissions, SqlAccess};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
@@ -37,13 +37,27 @@ impl Call {
         if permissions.sql == SqlAccess::None {
             return Err(denied(&self.manifest, "run SQL", "sql = \"read\" or \"write\""));
         }
+        Ok(self.access_of(permissions))
+    }
+
+    /// What the manifest lets calls of functions do: services of other extensions need no permission for SQL.
+    pub(crate) fn access_to_functions(&self) -> Result<Access, PluginError> {
+        match self.manifest.permissions.services.is_empty() {
+            true => self.access(),
+            false => Ok(self.access_of(&self.manifest.permissions)),
+        }
+    }
+
+    fn access_of(&self, permissions: &Permissions) -> Access {
         let declared = self.manifest.dependencies.keys().chain(self.manifest.optional_dependencies.keys());
-        Ok(Access {
+        Access {
             extension: self.extension().to_owned(),
             extensions: declared.cloned().chain([self.extension().to_owned()]).collect(),
+            sql: permissions.sql != SqlAccess::None,
             write: permissions.sql == SqlAccess::Write,
             schemas: (!permissions.schemas.is_empty()).then(|| permissions.schemas.clone()),
-        })
+            services: permissions.services.clone(),
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct View {
     statements: BTreeMap<String, String>,
     /// Language → extension.
     languages: BTreeMap<String, String>,
+    /// Service → extension.
+    services: BTreeMap<String, String>,
 }
 
 /// An extension that may be used.
@@ -54,6 +56,7 @@ impl View {
         }
         let states = set.validate(|enabled| artifact(&store, enabled, artifacts.get(&enabled.name)));
         let (mut functions, mut statements, mut languages) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut services = BTreeMap::new();
         // From the set, not from the files: what is dormant must still be named.
         for enabled in &set {
             for (kind, claim) in enabled.claims() {
@@ -61,12 +64,13 @@ impl View {
                     ClaimKind::Function => &mut functions,
                     ClaimKind::Statement => &mut statements,
                     ClaimKind::Language => &mut languages,
+                    ClaimKind::Service => &mut services,
                     _ => continue,
                 };
                 owners.insert(claim.to_owned(), enabled.name.clone());
             }
         }
-        Ok(Self { set, states, artifacts, functions, statements, languages })
+        Ok(Self { set, states, artifacts, functions, statements, languages, services })
     }
 
     /// The set.
@@ -92,6 +96,11 @@ impl View {
     /// Who brings a language, if anybody in the set does.
     pub fn language_owner(&self, name: &str) -> Option<&str> {
         self.languages.get(name).map(String::as_str)
+    }
+
+    /// Who provides a service to other extensions, if anybody in the set does.
+    pub fn service_owner(&self, name: &str) -> Option<&str> {
+        self.services.get(name).map(String::as_str)
     }
 
     /// The longest claim that a statement's leading keywords, upper case, begin with, and who made it.

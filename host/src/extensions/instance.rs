@@ -194,7 +194,7 @@ impl Instance {
         }
         let wanted: BTreeSet<String> = declared.statements.iter().cloned().collect();
         self.compare("statement", &statements, &wanted)?;
-        let wanted: BTreeSet<String> = declared.functions.iter().cloned().collect();
+        let wanted: BTreeSet<String> = declared.functions.iter().chain(&declared.services).cloned().collect();
         self.compare("function", &functions, &wanted)?;
         let wanted: BTreeSet<String> = declared.languages.iter().cloned().collect();
         self.compare("language", &languages, &wanted)?;

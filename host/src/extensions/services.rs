@@ -191,7 +191,7 @@ extern "C" fn call_function(
 ) -> AbiResult<AbiArraySchema> {
     guard(|| {
         let call = calls::find(id)?;
-        let (name, arguments, access) = (import_text(name)?, import_batch(arguments)?, call.access()?);
+        let (name, arguments, access) = (import_text(name)?, import_batch(arguments)?, call.access_to_functions()?);
         let array = call.session.call_function(name, arguments, &access).map_err(outward)?;
         let field = arrow::datatypes::Field::new("result", array.data_type().clone(), true);
         let schema = Arc::new(arrow::datatypes::Schema::new(vec![field]));

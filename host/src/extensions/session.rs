@@ -108,10 +108,14 @@ pub struct Access {
     pub extension: String,
     /// Extensions whose statements and functions it may use: itself and what it declares.
     pub extensions: Vec<String>,
+    /// Whether it may run any.
+    pub sql: bool,
     /// Whether it may write.
     pub write: bool,
     /// The schemas that it may touch; none means all.
     pub schemas: Option<Vec<String>>,
+    /// Services of other extensions that it may call.
+    pub services: Vec<String>,
 }
 
 /// Where a command talks to the user.

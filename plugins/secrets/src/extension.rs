@@ -1,10 +1,11 @@
 //! The plugin: holds the keys of an open vault for its database. It refuses to read what users write: that is the job
 //! of its neighbours.
 
+use crate::handles::Handles;
 use crate::records::{LOCKED, Records};
 use crate::unlock::{self, Given, User};
 use crate::vault::{Unlocked, Vault};
-use crate::{code, command, functions, sql, statements};
+use crate::{code, command, functions, handles, sql, statements};
 use kodiak_plugin_api::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,8 @@ use std::time::Duration;
 #[derive(Default)]
 pub struct Secrets {
     held: Mutex<Held>,
+    /// What other extensions hold.
+    pub handles: Handles,
 }
 
 #[derive(Default)]
@@ -31,6 +34,7 @@ impl Plugin for Secrets {
         command::register(registrar);
         statements::register(registrar);
         functions::register(registrar);
+        handles::register(registrar);
     }
 
     fn migrate(&self, call: &Call, from: Option<&str>) -> Result<()> {
@@ -88,6 +92,7 @@ impl Secrets {
     /// Forgets the keys.
     pub fn lock(&self) {
         *self.held() = Held { keys: None, locked: true };
+        self.handles.clear();
     }
 
     /// Whether the keys are here.

@@ -12,6 +12,7 @@ mod code;
 mod command;
 mod extension;
 mod functions;
+mod handles;
 mod harden;
 mod header;
 mod keyfile;

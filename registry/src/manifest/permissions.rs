@@ -20,6 +20,9 @@ pub struct Permissions {
     /// Which files it may use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filesystem: Vec<FilesystemAccess>,
+    /// Services of other extensions that it may call; the extensions are dependencies as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
     /// Whether it may use the network.
     #[serde(default, skip_serializing_if = "is_default")]
     pub network: bool,
@@ -86,6 +89,9 @@ impl Permissions {
                 FilesystemAccess::Any => "use every file that you can use".to_owned(),
             });
         }
+        for service in self.services.iter().filter(|service| !earlier.services.contains(service)) {
+            asked.push(format!("call the service `{service}`"));
+        }
         if self.network && !earlier.network {
             asked.push("use the network".to_owned());
         }
@@ -106,6 +112,9 @@ impl Permissions {
         check_list(&self.schemas, at("schemas"), |schema| {
             let fits = claims::is_identifier(schema) || claims::is_extension_name(schema);
             fits.then_some(()).ok_or_else(|| "this is not the name of a schema".to_owned())
+        })?;
+        check_list(&self.services, at("services"), |service| {
+            claims::is_identifier(service).then_some(()).ok_or_else(|| "this is not the name of a service".to_owned())
         })?;
         let mut seen = BTreeSet::new();
         match self.filesystem.iter().position(|access| !seen.insert(*access)) {

@@ -34,6 +34,9 @@ pub(super) fn run(tour: &mut Tour<'_>) -> Result<()> {
     if names.iter().any(|name| name == "blob") {
         blob(tour)?;
     }
+    if names.iter().any(|name| name == "secrets") {
+        super::secrets::run(tour)?;
+    }
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use crate::error::{Error, Result, codes};
 mod extensions;
 mod load;
 mod queries;
+mod secrets;
 mod tpch;
 
 const SCALE_MIN: f64 = 0.01;

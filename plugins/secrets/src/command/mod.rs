@@ -6,6 +6,8 @@ mod slots;
 mod transfer;
 mod vault;
 
+pub use vault::pick;
+
 use crate::extension::Secrets;
 use crate::seal::Secret;
 use crate::unlock::{Given, User, ask_terminal};
