@@ -69,6 +69,27 @@ fn the_manifest_of_the_design_is_read_and_written_back() {
 }
 
 #[test]
+fn sensitive_claims_are_statements_and_services_are_no_functions() {
+    let tail =
+        "[contributes]\nstatements = [\"store token\"]\nsensitive = [\"Store  Token\"]\nservices = [\"token\"]\n";
+    let manifest = Manifest::parse(&format!("{HEAD}{tail}")).unwrap();
+    assert_eq!(manifest.contributes.sensitive, ["STORE TOKEN"]);
+    assert!(manifest.claims().any(|claim| claim == (ClaimKind::Service, "token")));
+    assert_eq!(Manifest::parse(&manifest.to_toml()).unwrap(), manifest);
+    for bad in [
+        "[contributes]\nstatements = [\"STORE TOKEN\"]\nsensitive = [\"STORE\"]\n",
+        "[contributes]\nfunctions = [\"token\"]\nservices = [\"token\"]\n",
+        "[contributes]\nservices = [\"To ken\"]\n",
+        "[permissions]\nservices = [\"To ken\"]\n",
+    ] {
+        assert_eq!(refusal(bad).code(), "KDK-0400", "{bad}");
+    }
+    let asks = Manifest::parse(&format!("{HEAD}[permissions]\nservices = [\"token\"]\n")).unwrap().permissions;
+    assert_eq!(asks.describe(), ["call the service `token`"]);
+    assert!(asks.beyond(&asks).is_empty());
+}
+
+#[test]
 fn unknown_keys_are_named_with_their_place() {
     let error = refusal("homepge = \"https://x\"\n");
     assert_eq!(error.code(), "KDK-0400");

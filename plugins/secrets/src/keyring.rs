@@ -105,7 +105,12 @@ fn reason(error: &RingError) -> String {
     match error {
         RingError::NoEntry => "it has no entry for this vault".to_owned(),
         RingError::NoStorageAccess(source) => format!("it is locked: {}", one_line(&source.to_string())),
-        RingError::PlatformFailure(source) => format!("it is not there: {}", one_line(&source.to_string())),
+        RingError::PlatformFailure(source) => {
+            let text = one_line(&source.to_string());
+            // What a daemon answers has no kind of its own in the store's errors, only its name on the bus.
+            let why = if text.contains("IsLocked") { "locked" } else { "not there" };
+            format!("it is {why}: {text}")
+        }
         RingError::Ambiguous(entries) => format!("it has {} entries for this vault", entries.len()),
         _ => "it cannot keep this entry".to_owned(),
     }
