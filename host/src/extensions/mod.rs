@@ -260,9 +260,11 @@ fn bring_up_to_date(instance: &Instance, caller: &Caller) -> Result<()> {
     session.transaction(TransactionStep::Savepoint, DATA_VERSIONS)?;
     let adopted = if kept { session.adopt(name) } else { Ok(()) };
     let current = from.as_deref() == Some(version.as_str());
+    // The version is there first: what a migration makes may use the extension, such as a view over its function, and
+    // that must not begin another migration. A failure takes both back.
     let migrated = adopted
-        .and_then(|()| if current { Ok(()) } else { instance.migrate(caller, from.as_deref()) })
-        .and_then(|()| session.kv_set(DATA_VERSIONS, name.as_bytes(), Some(version.as_bytes())));
+        .and_then(|()| session.kv_set(DATA_VERSIONS, name.as_bytes(), Some(version.as_bytes())))
+        .and_then(|()| if current { Ok(()) } else { instance.migrate(caller, from.as_deref()) });
     match migrated.and_then(|()| session.transaction(TransactionStep::Release, DATA_VERSIONS)) {
         Ok(()) => Ok(()),
         Err(error) => {

@@ -86,12 +86,17 @@ pub fn leading_words(text: &str, most: usize) -> Vec<String> {
 /// Whether a text brings a secret, so that no message may repeat it: `CREATE [OR REPLACE] SECRET` and the like, anywhere
 /// in it. What is known here holds whether any extension is installed or not.
 pub fn holds_secret(text: &str) -> bool {
-    let words = words(text).collect::<Vec<_>>();
-    let is_verb =
-        |word: &str| ["CREATE", "ALTER", "ROTATE", "UNLOCK"].iter().any(|verb| word.eq_ignore_ascii_case(verb));
-    let is_secret = |word: &str| word.eq_ignore_ascii_case("SECRET") || word.eq_ignore_ascii_case("SECRETS");
-    let verbs = (0..words.len()).filter(|at| is_verb(words[*at]));
-    verbs.into_iter().any(|at| words[at + 1..].iter().take(5).any(|word| is_secret(word)))
+    const MODIFIERS: &[&str] = &["OR", "REPLACE", "TEMP", "TEMPORARY", "PERSISTENT", "GLOBAL", "LOCAL"];
+    let words = words(text).map(str::to_ascii_uppercase).collect::<Vec<_>>();
+    (0..words.len()).any(|at| {
+        let mut behind = words[at + 1..].iter().map(String::as_str);
+        match words[at].as_str() {
+            "CREATE" => behind.find(|word| !MODIFIERS.contains(word)) == Some("SECRET"),
+            "ALTER" | "ROTATE" => behind.next() == Some("SECRET"),
+            "UNLOCK" => behind.next() == Some("SECRETS"),
+            _ => false,
+        }
+    })
 }
 
 /// Whether a text says one of these claims, upper case with single spaces, anywhere. Neither strings nor comments hide
@@ -227,6 +232,7 @@ mod tests {
         assert!(holds_secret("PREPARE p AS CREATE SECRET s") && holds_secret("UNLOCK SECRETS USING PASSPHRASE 'p'"));
         assert!(holds_secret("SELECT 'open; CREATE SECRET s"), "a string that is left open hides nothing");
         assert!(!holds_secret("SELECT secret FROM t") && !holds_secret("DROP SECRET s"));
+        assert!(!holds_secret("CREATE TABLE secret (a INT)") && !holds_secret("ALTER TABLE secret ADD b INT"));
         assert!(mentions("EXPLAIN store /* x */ token 't'", ["STORE TOKEN"].into_iter()));
         assert!(!mentions("STORE a TOKEN", ["STORE TOKEN", "PUT"].into_iter()));
         assert_eq!(leading_words("/* x */ create -- y\n secret 'n'", 5), ["CREATE", "SECRET"]);
