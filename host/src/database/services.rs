@@ -122,7 +122,8 @@ impl Session for PluginSession {
             TransactionStep::Rollback => self.connection.rollback(),
             TransactionStep::Savepoint => self.savepoint(savepoint),
             TransactionStep::Release => match self.take_mark(savepoint)? {
-                Mark::Begun => self.connection.commit(),
+                // What could not be committed is over: the plugin may try again from the beginning.
+                Mark::Begun => self.connection.commit().inspect_err(|_| drop(self.connection.rollback())),
                 Mark::Savepoint(_) => Ok(()),
             },
             TransactionStep::RollbackTo => match self.take_mark(savepoint)? {

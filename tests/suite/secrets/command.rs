@@ -79,7 +79,7 @@ fn a_database_without_a_vault_says_so() {
     assert!(run.code == Some(1) && run.stderr.contains("KDK-0600") && run.stderr.contains("secrets init"), "{run}");
     // Nobody to ask: no prompt, but an error.
     let run = bench.secrets(&["init"], b"");
-    assert!(run.code == Some(1) && run.stderr.contains("--passphrase-fd"), "{run}");
+    assert!(run.code == Some(2) && run.stderr.contains("--passphrase-fd"), "{run}");
     bench.done(&["init", "--key-file", KEY], b"");
     let again = bench.secrets(&["init", "--key-file", "other"], b"");
     assert!(again.code == Some(1) && again.stderr.contains("KDK-0601") && !bench.sandbox.path("other").exists());
