@@ -88,7 +88,7 @@ fn session() -> Arc<Session> {
 }
 
 fn run(session: &Arc<Session>, sql: &str) -> Result<Outcome> {
-    let is_sensitive = &super::split::holds_secret;
+    let is_sensitive = &split::holds_secret;
     session.run(sql, &Origin { source: "test", script: sql, start: 0, line: 1, is_sensitive }, &[])
 }
 

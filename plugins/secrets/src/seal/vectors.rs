@@ -45,7 +45,7 @@ fn xchacha20_poly1305_gives_what_the_draft_says() {
 #[test]
 fn hkdf_gives_what_rfc_5869_says() {
     let range = |from: u8, to: u8| (from..=to).collect::<Vec<_>>();
-    let cases: [(Vec<u8>, Vec<u8>, Vec<u8>, &str); 3] = [
+    let cases = [
         (
             vec![0x0b; 22],
             range(0, 0x0c),
