@@ -119,7 +119,9 @@ impl Session {
         if let Some(outcome) = kept.point(self, params)? {
             return Ok(outcome);
         }
-        let origin = Origin { source: "sql", script: kept.text(), start: 0, line: 1 };
+        let extensions = self.engine.extensions();
+        let is_sensitive = &|text: &str| extensions.is_sensitive(text);
+        let origin = Origin { source: "sql", script: kept.text(), start: 0, line: 1, is_sensitive };
         self.run(kept.text(), &origin, params)
     }
 
