@@ -15,6 +15,9 @@ use crate::storage::Store;
 /// Consumers that an error about memory names.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
 
+/// One part in so many of the memory limit is for columns that were read from files.
+const HOT_SHARE: u64 = 3;
+
 /// One open database as the front end sees it.
 pub(crate) struct Engine {
     pub(crate) store: Store,
@@ -45,7 +48,10 @@ impl Engine {
         {
             return Ok(Arc::clone(environment));
         }
-        let bytes = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        // What is read from files and kept shares the limit with what statements hold.
+        let hot = bytes_max / HOT_SHARE;
+        self.store.keep_hot(hot);
+        let bytes = usize::try_from(bytes_max - hot).unwrap_or(usize::MAX);
         let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), CONSUMERS_NAMED);
         let environment = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc();
         let environment = environment.map_err(|error| fault::fold(&error))?;

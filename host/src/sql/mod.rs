@@ -20,6 +20,7 @@ mod names;
 mod nearest;
 #[cfg(test)]
 mod nested_tests;
+mod optimize;
 mod outcome;
 mod parse;
 mod point;

@@ -167,6 +167,7 @@ impl Scope {
 static BASE: LazyLock<SessionState> = LazyLock::new(|| {
     SessionStateBuilder::new()
         .with_config(config(&Settings::default()))
+        .with_optimizer_rules(super::optimize::rules())
         .with_analyzer_rule(Arc::new(CheckedArithmetic))
         // DISTINCT ON is rewritten to it by name.
         .with_aggregate_functions(built_in().aggregate.get("first_value").cloned().into_iter().collect())

@@ -15,10 +15,10 @@ use super::lock::WriterLock;
 use super::part::{Part, from_arrow};
 use super::record::Attached;
 use super::rows::RowIds;
-use super::segment::{Group, SegmentFile, SegmentWriter, Segments};
+use super::segment::{Group, SegmentFile, SegmentWriter, Segments, facts, shapes};
 use super::spec::{Options, TableId};
 use super::table::{Table, compact};
-use crate::error::Result;
+use crate::error::{Error, Result, codes};
 
 /// A row group ends here even if it has few rows.
 const GROUP_BYTES_MAX: usize = 64 << 20;
@@ -109,17 +109,31 @@ impl Writers {
         ids: RowIds,
     ) -> Result<Part> {
         let schema = &table.spec.schema;
-        let mut open = match self.0.remove(&table.id) {
-            Some(open) if !open.writer.is_full() && open.writer.schema() == schema => open,
-            full => {
+        let mut facts = facts(batch);
+        let mut encoded = None;
+        let mut current = self.0.remove(&table.id);
+        if let Some(open) = current.as_ref().filter(|open| !open.writer.is_full() && open.writer.schema() == schema) {
+            match open.writer.encode(batch, facts)? {
+                Ok(fitting) => (encoded, facts) = (Some(fitting), Vec::new()),
+                Err(back) => facts = back,
+            }
+        }
+        let (mut open, encoded) = match (current.take(), encoded) {
+            (Some(open), Some(encoded)) => (open, encoded),
+            (full, _) => {
                 full.map_or(Ok(()), Open::finish)?;
+                let shapes = shapes(batch, &facts);
                 // Nobody may take the file for a leftover before it is locked.
-                let _held = target.lock.hold()?;
-                let writer = SegmentWriter::create(target.segments, schema)?;
-                Open { writer, file: None, groups: Vec::new(), keys: Arc::clone(&table.keys) }
+                let held = target.lock.hold()?;
+                let writer = SegmentWriter::create(target.segments, schema, shapes)?;
+                drop(held);
+                let encoded = writer.encode(batch, facts)?;
+                let encoded =
+                    encoded.map_err(|_| Error::new(codes::INTERNAL, "rows do not fit the shape made for them"))?;
+                (Open { writer, file: None, groups: Vec::new(), keys: Arc::clone(&table.keys) }, encoded)
             }
         };
-        let (file, group) = open.writer.write(batch, &table.keys)?;
+        let (file, group) = open.writer.write(batch, encoded, &table.keys)?;
         open.file = Some(file.clone());
         open.groups.push(group.clone());
         open.keys = Arc::clone(&table.keys);

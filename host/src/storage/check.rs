@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::ArrayRef;
 
 use super::io::Directory;
 use super::lock::WriterLock;
@@ -22,7 +22,7 @@ pub(crate) fn check(files: &Files, lock: &WriterLock) -> Result<Vec<Finding>> {
     // Other segments than this process has open, so that nothing counts as checked before.
     let fresh = Files {
         directory: files.directory.clone(),
-        segments: Arc::new(Segments::new(files.directory.clone())),
+        segments: Arc::new(Segments::new(files.directory.clone(), 0)),
         database: files.database,
         is_read_only: true,
     };
@@ -81,14 +81,7 @@ fn check_part(table: &Table, part: &Part) -> Result<()> {
     for column in 0..group.columns.len() {
         let values: ArrayRef = file.column(&group, column)?;
         let (found, stored) = (ColumnStatistics::of(&values), group.statistics(column));
-        let same = stored.is_some_and(|stored| {
-            let same = |one: &Option<ArrayRef>, other: &Option<ArrayRef>| match (one, other) {
-                (Some(one), Some(other)) => one.to_data() == other.to_data(),
-                (None, None) => true,
-                _ => false,
-            };
-            stored.nulls == found.nulls && same(&stored.min, &found.min) && same(&stored.max, &found.max)
-        });
+        let same = stored.is_some_and(|stored| stored.is_same(&found));
         if !same {
             return Err(wrong(format!("the statistics of column {column} are not those of its values")));
         }

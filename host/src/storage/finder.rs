@@ -316,7 +316,11 @@ impl Unit {
         let count = usize::try_from(part.ids().count()).unwrap_or_default();
         match self.kind {
             Kind::Sorted if key.is_word => {
-                let words = Words::of(&part.column(key.key.columns[0])?);
+                let column = key.key.columns[0];
+                let words = match part.schema().fields().get(column) {
+                    Some(field) => Words::of_lean(&part.lean(column)?, field.data_type()),
+                    None => None,
+                };
                 Ok(words.map_or(Ready::Rows(count), |words| Ready::Words(words, count)))
             }
             Kind::Sorted => Ok(Ready::Rows(count)),

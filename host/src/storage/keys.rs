@@ -111,7 +111,13 @@ impl KeyEncoder {
     pub(crate) fn comparator(&self, part: &Part, values: &[ArrayRef]) -> Result<Comparator> {
         let mut columns = Vec::with_capacity(values.len());
         for (&column, values) in self.key.columns.iter().zip(values) {
-            columns.push(comparator(&part.column(column)?, values)?);
+            let lean = part.lean(column)?;
+            let words = Words::of_lean(&lean, values.data_type()).zip(Words::of(values));
+            columns.push(match words {
+                // A lookup must not cost as much as its column is long.
+                Some((one, other)) => by_words(one, lean.logical_nulls(), other, values.logical_nulls()),
+                None => comparator(&part.column(column)?, values)?,
+            });
         }
         Ok(match <[Comparator; 1]>::try_from(columns) {
             Ok([only]) => only,
@@ -136,15 +142,19 @@ impl KeyEncoder {
     }
 }
 
+/// Compares words; nulls come first.
+fn by_words(one: Words, nulls: Option<NullBuffer>, other: Words, other_nulls: Option<NullBuffer>) -> Comparator {
+    let is_valid = |nulls: &Option<NullBuffer>, row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+    Box::new(move |left, right| match (is_valid(&nulls, left), is_valid(&other_nulls, right)) {
+        (true, true) => one.at(left).cmp(&other.at(right)),
+        (left, right) => left.cmp(&right),
+    })
+}
+
 /// Compares rows of two columns of one type; nulls come first, as in Arrow's row encoding.
 fn comparator(left: &ArrayRef, right: &ArrayRef) -> Result<Comparator> {
     if let (Some(one), Some(other)) = (Words::of(left), Words::of(right)) {
-        let (nulls, other_nulls) = (left.logical_nulls(), right.logical_nulls());
-        let is_valid = |nulls: &Option<NullBuffer>, row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
-        return Ok(Box::new(move |left, right| match (is_valid(&nulls, left), is_valid(&other_nulls, right)) {
-            (true, true) => one.at(left).cmp(&other.at(right)),
-            (left, right) => left.cmp(&right),
-        }));
+        return Ok(by_words(one, left.logical_nulls(), other, right.logical_nulls()));
     }
     let plain = |left: &ArrayRef, right: &ArrayRef| {
         make_comparator(left, right, SortOptions::default()).map(|compare| Box::new(compare) as Comparator)

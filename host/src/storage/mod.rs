@@ -10,7 +10,9 @@ mod check;
 mod checkpoint;
 mod codec;
 mod commit;
+mod encoding;
 mod finder;
+mod hot;
 mod index;
 mod io;
 mod keys;
@@ -42,12 +44,13 @@ mod wal;
 mod warnings;
 
 pub use bytes::Bytes;
+pub use encoding::expose;
 pub use finder::{KeySpan, RowPlace};
 pub use part::Part;
 pub use refs::{BranchId, MAIN, Retention};
 pub use snapshot::{Snapshot, TableView};
 pub use spec::{Finding, Info, Key, Options, TableId, TableSpec};
-pub use statistics::ColumnStatistics;
+pub use statistics::{ColumnStatistics, Sketch};
 pub use store::Store;
 pub use txn::{Link, Savepoint, Transaction};
 

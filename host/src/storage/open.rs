@@ -39,7 +39,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path, options: &Options) -> Resul
     let readers = Arc::new(Readers::new(shm.clone()));
     // Until we know what we read, everything is needed.
     let hold = readers.enter(0);
-    let segments = Arc::new(Segments::new(directory.clone()));
+    let segments = Arc::new(Segments::new(directory.clone(), options.hot_bytes_max));
     let files = Files { directory, segments, database, is_read_only };
     let (head, warnings) = read(&files, &lock, shm.as_deref())?;
     drop(hold);

@@ -9,6 +9,8 @@ use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use roaring::RoaringBitmap;
 
+use super::encoding::expose;
+use super::hot::Slot;
 use super::keys::KeyIndex;
 use super::keys::KeyIndexes;
 use super::rows::RowIds;
@@ -42,8 +44,8 @@ pub(crate) struct Body {
 pub(crate) enum Values {
     /// In memory; statistics are made when first asked for.
     Memory { batch: RecordBatch, statistics: Vec<OnceLock<ColumnStatistics>> },
-    /// In a row group of a mapped file; a column is checked when it is first read, and kept: that takes no memory.
-    Segment { file: Arc<SegmentFile>, group: Arc<Group>, columns: Vec<OnceLock<ArrayRef>> },
+    /// In a row group of a file; columns that were read are kept while there is room for them.
+    Segment { file: Arc<SegmentFile>, group: Arc<Group>, columns: Vec<Arc<Slot>> },
 }
 
 impl Values {
@@ -53,20 +55,16 @@ impl Values {
     }
 
     pub(crate) fn segment(file: Arc<SegmentFile>, group: Arc<Group>) -> Self {
-        let columns = group.columns.iter().map(|_| OnceLock::new()).collect();
+        let columns = group.columns.iter().map(|_| Arc::default()).collect();
         Self::Segment { file, group, columns }
     }
 
-    fn column(&self, column: usize) -> Result<ArrayRef> {
+    fn lean(&self, column: usize) -> Result<ArrayRef> {
         match self {
             Self::Memory { batch, .. } => batch.columns().get(column).cloned().ok_or_else(missing),
             Self::Segment { file, group, columns } => {
-                let place = columns.get(column).ok_or_else(missing)?;
-                if let Some(values) = place.get() {
-                    return Ok(values.clone());
-                }
-                let values = file.column(group, column)?;
-                Ok(place.get_or_init(|| values).clone())
+                let slot = columns.get(column).ok_or_else(missing)?;
+                file.hot().get(slot, || file.lean(group, column))
             }
         }
     }
@@ -232,10 +230,39 @@ impl Part {
     /// All rows of a column, dead ones too.
     pub(crate) fn column(&self, column: usize) -> Result<ArrayRef> {
         let field = self.0.schema.fields().get(column).ok_or_else(missing)?;
+        expose(&self.lean(column)?, field.data_type())
+    }
+
+    /// All rows of a column as they lie in memory, dead ones too: in the column's type or a smaller one, from which
+    /// [`expose`] makes it. Words that repeat come as a dictionary.
+    ///
+    /// # Errors
+    /// `CORRUPT`, naming the file, when a segment is damaged; `INTERNAL` for a column that the table does not have.
+    pub fn lean(&self, column: usize) -> Result<ArrayRef> {
+        let field = self.0.schema.fields().get(column).ok_or_else(missing)?;
         match self.body_column(column) {
-            Some(column) => self.0.body.values.column(column),
-            None => Ok(new_null_array(field.data_type(), usize::try_from(self.ids().count()).unwrap_or_default())),
+            Some(column) => self.0.body.values.lean(column),
+            None => Ok(new_null_array(field.data_type(), self.written())),
         }
+    }
+
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.0.schema
+    }
+
+    /// Columns of the table.
+    pub fn columns_count(&self) -> usize {
+        self.0.schema.fields().len()
+    }
+
+    /// Rows as they were written, dead ones too.
+    pub fn written(&self) -> usize {
+        usize::try_from(self.ids().count()).unwrap_or_default()
+    }
+
+    /// The ids of all rows, dead ones too, in the order of `lean`.
+    pub fn written_ids(&self) -> UInt64Array {
+        self.ids().to_array()
     }
 
     /// This part with other rows deleted.
@@ -269,9 +296,10 @@ impl Part {
         }))
     }
 
-    fn live(&self) -> Option<BooleanArray> {
+    /// Which of the written rows are live; `None` if all are.
+    pub fn live(&self) -> Option<BooleanArray> {
         let deleted = self.deleted()?;
-        let count = usize::try_from(self.ids().count()).unwrap_or_default();
+        let count = self.written();
         let mut live = arrow::array::BooleanBufferBuilder::new(count);
         live.append_n(count, true);
         for position in deleted {

@@ -40,6 +40,19 @@ pub(crate) enum Words {
     Float32(ScalarBuffer<f32>),
     Float64(ScalarBuffer<f64>),
     Boolean(BooleanBuffer),
+    /// Integers that lie in a smaller type than they have; a word is that of the value in its own type.
+    Narrow(Box<Words>, Wide),
+}
+
+/// The type of integers that lie in a smaller one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wide {
+    Signed16,
+    Signed32,
+    Signed64,
+    Unsigned16,
+    Unsigned32,
+    Unsigned64,
 }
 
 /// The one zero and the one NaN.
@@ -87,6 +100,26 @@ impl Words {
         })
     }
 
+    /// The words of a column of some type as it lies in memory, perhaps in a smaller type.
+    pub(crate) fn of_lean(lean: &dyn Array, kind: &DataType) -> Option<Self> {
+        use DataType as D;
+        if lean.data_type() == kind {
+            return Self::of(lean);
+        }
+        let wide = match kind {
+            D::Int16 => Wide::Signed16,
+            D::Int32 => Wide::Signed32,
+            D::Int64 => Wide::Signed64,
+            D::UInt16 => Wide::Unsigned16,
+            D::UInt32 => Wide::Unsigned32,
+            D::UInt64 => Wide::Unsigned64,
+            _ => return None,
+        };
+        let narrow =
+            Self::of(lean).filter(|words| matches!(words, Self::Signed8(_) | Self::Signed16(_) | Self::Signed32(_)));
+        Some(Self::Narrow(Box::new(narrow?), wide))
+    }
+
     /// Whether values of a type have words.
     pub(crate) fn has(kind: &DataType) -> bool {
         Self::of(&arrow::array::new_empty_array(kind)).is_some()
@@ -99,6 +132,9 @@ impl Words {
             Self::Signed16(_) | Self::Unsigned16(_) => 2,
             Self::Signed32(_) | Self::Unsigned32(_) | Self::Float32(_) => 4,
             Self::Signed64(_) | Self::Unsigned64(_) | Self::Float64(_) => 8,
+            Self::Narrow(_, Wide::Signed16 | Wide::Unsigned16) => 2,
+            Self::Narrow(_, Wide::Signed32 | Wide::Unsigned32) => 4,
+            Self::Narrow(_, Wide::Signed64 | Wide::Unsigned64) => 8,
         }
     }
 
@@ -122,6 +158,20 @@ impl Words {
                 if bits >> 63 == 1 { !bits } else { bits ^ (1 << 63) }
             }
             Self::Boolean(values) => u64::from(values.value(row)),
+            Self::Narrow(narrow, wide) => {
+                let value = match narrow.as_ref() {
+                    Self::Signed8(values) => i64::from(values[row]),
+                    Self::Signed16(values) => i64::from(values[row]),
+                    Self::Signed32(values) => i64::from(values[row]),
+                    other => return other.at(row),
+                };
+                match wide {
+                    Wide::Signed16 => u64::from(value as u16 ^ 0x8000),
+                    Wide::Signed32 => u64::from(value as u32 ^ 0x8000_0000),
+                    Wide::Signed64 => value as u64 ^ (1 << 63),
+                    Wide::Unsigned16 | Wide::Unsigned32 | Wide::Unsigned64 => value as u64,
+                }
+            }
         }
     }
 

@@ -93,6 +93,8 @@ pub struct Options {
     pub group_rows: usize,
     /// How long a database that is created keeps old versions; one that is there has its own setting.
     pub retention: Retention,
+    /// Bytes of columns that are kept in memory after they were read from files. See [`super::Store::keep_hot`].
+    pub hot_bytes_max: u64,
 }
 
 impl Default for Options {
@@ -106,6 +108,7 @@ impl Default for Options {
             spill_bytes_max: 8 << 20,
             group_rows: super::ROWS_PER_GROUP,
             retention: Retention::default(),
+            hot_bytes_max: 256 << 20,
         }
     }
 }

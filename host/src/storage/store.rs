@@ -54,6 +54,14 @@ impl Store {
         self.0.options.read_only
     }
 
+    /// Sets how many bytes of columns are kept in memory after they were read from files; a file is read again for what
+    /// was not kept.
+    pub fn keep_hot(&self, bytes_max: u64) {
+        if let Some(files) = &self.0.files {
+            files.segments.hot.set_bytes_max(bytes_max);
+        }
+    }
+
     /// Begins a transaction on the newest version, also of what other processes committed.
     ///
     /// # Errors

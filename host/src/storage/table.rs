@@ -3,12 +3,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_empty_array};
-use arrow::compute::{concat_batches, interleave};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array};
+use arrow::compute::{concat_batches, interleave, take};
 use arrow::datatypes::{DataType, SchemaRef};
 use roaring::{RoaringBitmap, RoaringTreemap};
 
 use super::ROWS_PER_GROUP;
+use super::encoding::expose;
 use super::finder::{Finder, RowPlace};
 use super::keys::{EncodedKeys, IndexList, KeyEncoder, KeyIndex, KeyIndexes, KeyRange};
 use super::part::{Part, from_arrow};
@@ -264,21 +265,29 @@ impl Table {
     /// The rows with these ids, in this order.
     pub(crate) fn fetch(&self, rows: &[u64], columns: &[usize]) -> Result<RecordBatch> {
         let gone = || Error::new(codes::NO_OBJECT, "a row is not there any more");
-        let mut parts: Vec<usize> = Vec::new();
+        // Of each part only the wanted rows are brought into the table's types.
+        let mut parts: Vec<(usize, Vec<u32>)> = Vec::new();
         let mut places = Vec::with_capacity(rows.len());
         for &id in rows {
             let part = locate(&self.parts, id).ok_or_else(gone)?;
             let position = self.parts[part].ids().position(id).filter(|&at| self.parts[part].is_live(at));
-            let at = parts.iter().rposition(|&known| known == part).unwrap_or_else(|| {
-                parts.push(part);
+            let at = parts.iter().rposition(|(known, _)| *known == part).unwrap_or_else(|| {
+                parts.push((part, Vec::new()));
                 parts.len() - 1
             });
-            places.push((at, position.ok_or_else(gone)? as usize));
+            places.push((at, parts[at].1.len()));
+            parts[at].1.push(position.ok_or_else(gone)?);
         }
         let schema: SchemaRef = Arc::new(self.spec.schema.project(columns).map_err(from_arrow)?);
+        let parts: Vec<(usize, UInt32Array)> =
+            parts.into_iter().map(|(part, positions)| (part, UInt32Array::from(positions))).collect();
         let mut arrays = Vec::with_capacity(columns.len());
         for (&column, field) in columns.iter().zip(schema.fields()) {
-            let sources = parts.iter().map(|&part| self.parts[part].column(column)).collect::<Result<Vec<_>>>()?;
+            let sources = parts.iter().map(|(part, positions)| {
+                let taken = take(&self.parts[*part].lean(column)?, positions, None).map_err(from_arrow)?;
+                expose(&taken, field.data_type())
+            });
+            let sources = sources.collect::<Result<Vec<_>>>()?;
             let sources: Vec<&dyn Array> = sources.iter().map(|source| source.as_ref()).collect();
             arrays.push(match sources.is_empty() {
                 true => new_empty_array(field.data_type()),

@@ -8,15 +8,22 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{ColumnStatistics, Constraint, Constraints, DFSchema, Result, ScalarValue, Statistics};
+use datafusion::common::{
+    ColumnStatistics, Constraint, Constraints, DFSchema, Result, ScalarValue, Statistics, TableReference,
+};
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::split_conjunction;
+use datafusion::physical_expr::{create_physical_expr, split_conjunction};
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::sample;
 use super::source::Source;
 use crate::catalog::Table;
-use crate::storage::TableView;
+use crate::storage::{self, TableView};
+
+/// The share of rows that is taken to pass conditions of which nothing is known.
+pub(super) const SELECTIVITY: f64 = 0.2;
 
 /// The name of the column of row ids, which no user can write.
 pub(crate) const ROW_ID: &str = "\u{1}row";
@@ -51,12 +58,17 @@ impl TableScan {
     pub(super) fn statistics(&self, columns: &[usize]) -> Statistics {
         let parts = self.view.parts();
         let exact = parts.iter().all(|part| part.deleted_count() == 0);
-        let column_statistics = columns.iter().map(|&column| self.column_statistics(column, exact)).collect();
+        let column_statistics: Vec<_> = columns.iter().map(|&column| self.column_statistics(column, exact)).collect();
+        let bytes = column_statistics.iter().map(|column| column.byte_size.get_value().copied());
         Statistics {
-            num_rows: Precision::Exact(usize::try_from(self.view.rows()).unwrap_or(usize::MAX)),
-            total_byte_size: Precision::Absent,
+            num_rows: Precision::Exact(self.rows()),
+            total_byte_size: bytes.sum::<Option<usize>>().map_or(Precision::Absent, Precision::Inexact),
             column_statistics,
         }
+    }
+
+    fn rows(&self) -> usize {
+        usize::try_from(self.view.rows()).unwrap_or(usize::MAX)
     }
 
     fn column_statistics(&self, column: usize, exact: bool) -> ColumnStatistics {
@@ -66,6 +78,11 @@ impl TableScan {
         let nulls: u64 = parts.iter().map(|part| part.nulls).sum();
         let nulls = usize::try_from(nulls).unwrap_or(usize::MAX);
         result.null_count = if exact { Precision::Exact(nulls) } else { Precision::Inexact(nulls) };
+        let bytes: u64 = parts.iter().map(|part| part.bytes).sum();
+        result.byte_size = Precision::Inexact(usize::try_from(bytes).unwrap_or(usize::MAX));
+        if let Some(distinct) = self.distinct(column) {
+            result.distinct_count = Precision::Inexact(distinct);
+        }
         // NaN stands above all numbers in these bounds, not so in MIN and MAX.
         let exact = exact && !self.schema.field(column).data_type().is_floating();
         let precise = |value: Option<ScalarValue>| match value {
@@ -73,16 +90,61 @@ impl TableScan {
             Some(value) => Precision::Inexact(value),
             None => Precision::Absent,
         };
-        let bounds = |bound: fn(&crate::storage::ColumnStatistics) -> Option<&arrow::array::ArrayRef>| {
+        let bounds = |bound: fn(&storage::ColumnStatistics) -> Option<&arrow::array::ArrayRef>| {
             let values = parts.iter().filter_map(|part| bound(part));
             values.filter_map(|array| ScalarValue::try_from_array(array, 0).ok()).collect::<Vec<_>>().into_iter()
         };
-        let known = parts.iter().all(|part| part.min.is_some() == part.max.is_some());
-        if known {
+        // Bounds of only some parts say nothing about the others, unless those are all null.
+        let known = parts.iter().all(|part| part.min.is_some() && part.max.is_some());
+        if known
+            || parts.iter().all(|part| part.min.is_some() == part.max.is_some())
+                && nulls > 0
+                && self.bounds_hold(column)
+        {
             result.min_value = precise(bounds(|part| part.min.as_ref()).reduce(|a, b| if b < a { b } else { a }));
             result.max_value = precise(bounds(|part| part.max.as_ref()).reduce(|a, b| if b > a { b } else { a }));
         }
         result
+    }
+
+    /// Whether parts without bounds for a column hold nothing but nulls in it.
+    fn bounds_hold(&self, column: usize) -> bool {
+        self.view.parts().iter().all(|part| {
+            part.statistics(column).is_some_and(|facts| facts.min.is_some() || facts.nulls == part.written() as u64)
+        })
+    }
+
+    /// About how many different values a column has.
+    pub(crate) fn distinct(&self, column: usize) -> Option<usize> {
+        let mut joined: Option<storage::Sketch> = None;
+        for part in self.view.parts() {
+            let sketch = part.statistics(column)?.distinct.as_ref()?;
+            match &mut joined {
+                None => joined = Some(sketch.clone()),
+                Some(joined) => joined.merge(sketch),
+            }
+        }
+        let estimate = joined?.estimate().round() as usize;
+        // The estimate is off by some percent; a key is not.
+        let is_key = self.view.spec().keys.iter().any(|key| key.columns == [column]);
+        Some(if is_key { self.rows() } else { estimate.clamp(1, self.rows().max(1)) })
+    }
+
+    /// About how many rows pass these conditions, which are those of a scan in a logical plan.
+    pub(crate) fn rows_passing(&self, table: &TableReference, conditions: &[Expr]) -> f64 {
+        let rows = self.view.rows() as f64;
+        if conditions.is_empty() {
+            return rows;
+        }
+        let physical = || {
+            let columns = DFSchema::try_from_qualified_schema(table.clone(), &self.schema).ok()?;
+            let (context, planning) = (ExecutionProps::new(), Default::default());
+            let each =
+                conditions.iter().map(|condition| create_physical_expr(condition, &columns, &context, &planning).ok());
+            each.collect::<Option<Vec<_>>>()
+        };
+        let share = physical().and_then(|physical| sample::selectivity(self, &physical));
+        rows * share.unwrap_or(SELECTIVITY)
     }
 }
 

@@ -22,11 +22,9 @@ use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, Push
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
-use super::provider::TableScan;
+use super::provider::{SELECTIVITY, TableScan};
+use super::sample;
 use super::stream::{Morsels, Stream};
-
-/// The share of rows that is taken to pass filters of which nothing is known.
-const SELECTIVITY: f64 = 0.2;
 
 /// A scan of a table.
 #[derive(Clone)]
@@ -40,6 +38,8 @@ pub(super) struct Source {
     /// Conditions that tighten while the query runs.
     pub(super) dynamic: Vec<Arc<dyn PhysicalExpr>>,
     pub(super) fetch: Option<usize>,
+    /// The share of rows that is taken to pass `filters`.
+    share: f64,
     threads: usize,
     pub(super) metrics: ExecutionPlanMetricsSet,
 }
@@ -54,7 +54,8 @@ impl Source {
     ) -> Result<Self> {
         let projected = Arc::new(table.schema.project(&projection)?);
         let metrics = ExecutionPlanMetricsSet::new();
-        Ok(Self { table, projection, projected, filters, dynamic: Vec::new(), fetch, threads, metrics })
+        let share = share(&table, &filters);
+        Ok(Self { table, projection, projected, filters, dynamic: Vec::new(), fetch, share, threads, metrics })
     }
 }
 
@@ -76,7 +77,8 @@ impl DataSource for Source {
     fn open_with_args(&self, args: OpenArgs) -> Result<SendableRecordBatchStream> {
         let morsels = args.sibling_state.and_then(|state| state.downcast::<Morsels>().ok()).unwrap_or_default();
         let metrics = BaselineMetrics::new(&self.metrics, args.partition);
-        let stream = Stream::new(self.clone(), morsels, args.context.session_config().batch_size(), metrics)?;
+        let batch_rows = args.context.session_config().batch_size();
+        let stream = Stream::new(self.clone(), morsels, batch_rows, args.partition, metrics)?;
         let stream = RecordBatchStreamAdapter::new(Arc::clone(&self.projected), futures::stream::iter(stream));
         Ok(Box::pin(cooperative(stream)))
     }
@@ -108,17 +110,30 @@ impl DataSource for Source {
 
     fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
         let whole = self.table.statistics(&self.projection);
-        let filtered = !self.filters.is_empty() || !self.dynamic.is_empty();
-        if !filtered && partition.is_none() && self.fetch.is_none() {
-            return Ok(Arc::new(whole));
+        if self.filters.is_empty() && partition.is_none() && self.fetch.is_none() {
+            // A dynamic filter only rules out what the join behind would rule out: it changes no estimate but this one.
+            return Ok(Arc::new(if self.dynamic.is_empty() { whole } else { whole.to_inexact() }));
         }
         let rows = whole.num_rows.get_value().copied().unwrap_or_default();
-        let passing = if filtered { (rows as f64 * SELECTIVITY).ceil() as usize } else { rows };
+        let passing = (rows as f64 * self.share).ceil() as usize;
         let limited = self.fetch.map_or(passing, |fetch| passing.min(fetch));
         let partitions = self.output_partitioning().partition_count();
-        let share = if partition.is_some() { limited.div_ceil(partitions) } else { limited };
+        let size = if partition.is_some() { limited.div_ceil(partitions) } else { limited };
         let mut statistics = whole.to_inexact();
-        statistics.num_rows = Precision::Inexact(share);
+        statistics.num_rows = Precision::Inexact(size);
+        let kept = if rows == 0 { 1.0 } else { size as f64 / rows as f64 };
+        let scaled = |bytes: Precision<usize>| match bytes.get_value() {
+            Some(bytes) => Precision::Inexact((*bytes as f64 * kept).ceil() as usize),
+            None => Precision::Absent,
+        };
+        statistics.total_byte_size = scaled(statistics.total_byte_size);
+        for column in &mut statistics.column_statistics {
+            column.byte_size = scaled(column.byte_size);
+            if let Some(distinct) = column.distinct_count.get_value() {
+                column.distinct_count =
+                    Precision::Inexact(left_distinct(*distinct as f64, rows as f64, limited as f64));
+            }
+        }
         Ok(Arc::new(statistics))
     }
 
@@ -163,6 +178,9 @@ impl DataSource for Source {
             let filter = reassign_expr_columns(filter, &self.table.schema)?;
             if dynamic { source.dynamic.push(filter) } else { source.filters.push(filter) }
         }
+        if source.filters.len() > self.filters.len() {
+            source.share = share(&source.table, &source.filters);
+        }
         let source: Arc<dyn DataSource> = Arc::new(source);
         Ok(FilterPushdownPropagation::with_parent_pushdown_result(answer).with_updated_node(source))
     }
@@ -178,4 +196,17 @@ impl DataSource for Source {
         }
         Ok(TreeNodeRecursion::Continue)
     }
+}
+
+fn share(table: &TableScan, filters: &[Arc<dyn PhysicalExpr>]) -> f64 {
+    if filters.is_empty() { 1.0 } else { sample::selectivity(table, filters).unwrap_or(SELECTIVITY) }
+}
+
+/// How many different values are left of `distinct` among `rows`, when `left` rows are taken at random.
+pub(crate) fn left_distinct(distinct: f64, rows: f64, left: f64) -> usize {
+    if rows <= 0.0 || distinct <= 0.0 {
+        return 0;
+    }
+    let gone = 1.0 - (left / rows).min(1.0);
+    ((distinct * (1.0 - gone.powf(rows / distinct))).round() as usize).clamp(1, (left as usize).max(1))
 }

@@ -85,7 +85,7 @@ fn apply_harm(bytes: &mut Vec<u8>, (flips, cut, more): &(Vec<(usize, u8)>, Optio
 
 #[test]
 fn operations_are_what_they_were_after_encoding_and_decoding() {
-    let segments = Segments::new(Twin::new(1).directory());
+    let segments = Segments::new(Twin::new(1).directory(), 0);
     let (_, operations) = every_operation(&segments);
     let payload = encode(&operations).unwrap();
     let decoded = decode(&payload, &segments).unwrap();
@@ -102,7 +102,7 @@ proptest! {
 
     #[test]
     fn a_harmed_record_is_refused_or_applied_but_never_a_panic(harm in harm()) {
-        let segments = Segments::new(Twin::new(1).directory());
+        let segments = Segments::new(Twin::new(1).directory(), 0);
         let (_, operations) = every_operation(&segments);
         let mut payload = encode(&operations).unwrap();
         apply_harm(&mut payload, &harm);
@@ -113,7 +113,7 @@ proptest! {
 
     #[test]
     fn a_harmed_manifest_is_refused_or_read_but_never_a_panic(harm in harm()) {
-        let segments = Segments::new(Twin::new(1).directory());
+        let segments = Segments::new(Twin::new(1).directory(), 0);
         let (_, operations) = every_operation(&segments);
         let state = State::empty().apply(&Record { lsn: 1, branch: MAIN, kind: Kind::Commit, time: 1, operations }).unwrap();
         let database = Ulid::from_bytes([3; 16]);
