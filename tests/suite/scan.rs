@@ -36,8 +36,9 @@ fn apply(connection: &Connection, rows: &mut Rows, step: &Step) {
     match step {
         Step::Insert(new) => {
             let new: Rows = new.iter().map(|(a, b)| (*a, b.map(text))).collect();
-            let params: Vec<Value> = new.iter().flat_map(|(a, b)| [Value::from(*a), Value::from(b.clone())]).collect();
-            let places = vec!["(?, ?)"; new.len()].join(", ");
+            let row = |(a, b): &Row| [Value::from(*a), Value::from(b.clone()), Value::from(*a)];
+            let params: Vec<Value> = new.iter().flat_map(row).collect();
+            let places = vec!["(?, ?, CAST(? AS DECIMAL(15, 2)) / 4)"; new.len()].join(", ");
             connection.execute(&format!("INSERT INTO t VALUES {places}"), &params).expect("inserts");
             rows.extend(new);
         }
@@ -50,7 +51,7 @@ fn apply(connection: &Connection, rows: &mut Rows, step: &Step) {
         }
         Step::Update(low, high) => {
             let params = [Value::from(*low), Value::from(*high)];
-            let sql = "UPDATE t SET a = a + 7, b = b || 'x' WHERE a BETWEEN ? AND ?";
+            let sql = "UPDATE t SET a = a + 7, b = b || 'x', d = d + 1.75 WHERE a BETWEEN ? AND ?";
             let updated = connection.execute(sql, &params).expect("updates");
             let mut changed = 0;
             for (a, b) in rows.iter_mut().filter(|(a, _)| within(*low, *high)(*a)) {
@@ -88,6 +89,32 @@ fn compare(connection: &Connection, rows: &Rows) {
         ("SELECT count(*) FROM t WHERE b = ''", count(|(_, b)| b.as_deref() == Some(""))),
         ("SELECT count(*) FROM t WHERE b >= 'b'", count(|(_, b)| b.as_deref().is_some_and(|b| b >= "b"))),
         ("SELECT count(*) FROM t WHERE b LIKE 'a%'", count(|(_, b)| b.as_deref().is_some_and(|b| b.starts_with('a')))),
+        ("SELECT count(*) FROM t WHERE a < 1000", count(|(a, _)| a.is_some())),
+        ("SELECT count(*) FROM t WHERE a > 9000000000 OR a <= -9000000000", count(|_| false)),
+        ("SELECT count(*) FROM t WHERE a NOT IN (5, 9000000000)", count(|(a, _)| a.is_some_and(|a| a != 5))),
+        ("SELECT count(*) FROM t WHERE d = 2.5", count(|(a, _)| *a == Some(10))),
+        (
+            "SELECT count(*) FROM t WHERE d < 1.25 AND d > -1.25",
+            count(|(a, _)| a.is_some_and(|a| (-4..5).contains(&a))),
+        ),
+        ("SELECT count(*) FROM t WHERE d <> 99999999999.99", count(|(a, _)| a.is_some())),
+        (
+            "SELECT count(*) FROM t WHERE b NOT LIKE '%x%'",
+            count(|(_, b)| b.as_deref().is_some_and(|b| !b.contains('x'))),
+        ),
+        // Dividing by zero is not to be reached, whatever is evaluated first.
+        (
+            "SELECT count(*) FROM t WHERE a <> 0 AND 100 / a > 10",
+            count(|(a, _)| a.is_some_and(|a| a != 0 && 100 / a > 10)),
+        ),
+        (
+            "SELECT count(*) FROM t AS x JOIN t AS y ON x.a = y.a JOIN t AS z ON z.a = y.a WHERE x.b = 'a' AND z.a > 0",
+            Some({
+                let matching = |row: &Row| rows.iter().filter(|other| other.0 == row.0).count();
+                let first = rows.iter().filter(|(a, b)| b.as_deref() == Some("a") && a.is_some_and(|a| a > 0));
+                first.map(|row| (matching(row) * matching(row)) as i64).sum()
+            }),
+        ),
         (
             "SELECT count(*) FROM t WHERE a IN (1, 2, 40) OR b = 'zz'",
             count(|(a, b)| a.is_some_and(|a| [1, 2, 40].contains(&a)) || b.as_deref() == Some("zz")),
@@ -114,7 +141,7 @@ proptest! {
         let mut rows = Rows::new();
         {
             let connection = Database::open(&path).expect("opens").connect().expect("connects");
-            connection.execute("CREATE TABLE t (a BIGINT, b TEXT)", &[]).expect("a table");
+            connection.execute("CREATE TABLE t (a BIGINT, b TEXT, d DECIMAL(15, 2))", &[]).expect("a table");
             connection.execute(&format!("SET threads = {threads}"), &[]).expect("a setting");
             for step in &steps {
                 apply(&connection, &mut rows, step);

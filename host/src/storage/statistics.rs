@@ -118,8 +118,9 @@ impl ColumnStatistics {
     pub(crate) fn of(column: &ArrayRef) -> Self {
         let (min, max) = bounds(column).unzip();
         let bytes = match column.data_type() {
-            DataType::Utf8View => column.as_string_view().lengths().map(u64::from).sum(),
-            DataType::BinaryView => column.as_binary_view().lengths().map(u64::from).sum(),
+            // What lies below a null is anybody's guess.
+            DataType::Utf8View => column.as_string_view().iter().flatten().map(|text| text.len() as u64).sum(),
+            DataType::BinaryView => column.as_binary_view().iter().flatten().map(|bytes| bytes.len() as u64).sum(),
             kind => match kind.primitive_width() {
                 Some(width) => (width * column.len()) as u64,
                 None => column.to_data().get_slice_memory_size().unwrap_or_default() as u64,

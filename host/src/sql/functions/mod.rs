@@ -2,6 +2,7 @@
 //! extensions are not here; see [`super::claim`].
 
 mod dates;
+mod decimals;
 mod ids;
 pub(crate) mod json;
 mod overflow;

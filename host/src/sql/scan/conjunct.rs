@@ -25,6 +25,10 @@ const IDLE_SHARE: f64 = 0.8;
 /// After so many rows a condition's share is known well enough.
 const KNOWN_ROWS: usize = 32_768;
 
+/// A condition is evaluated on all rows of a batch while at least one in so many is left.
+const CHEAP: usize = 64;
+const DEAR: usize = 4;
+
 /// One condition; all of a scan's conditions must hold.
 #[derive(Clone)]
 pub(super) struct Conjunct {
@@ -38,6 +42,8 @@ pub(super) struct Conjunct {
     /// Whether no row makes it fail.
     pub(super) is_safe: bool,
     cost: f64,
+    /// Whether it only compares numbers, in the type in which they lie on the current part.
+    is_cheap: bool,
     generation: u64,
     seen: usize,
     passed: usize,
@@ -65,6 +71,7 @@ impl Conjunct {
         let is_safe = is_optional || is_safe(condition);
         let generation = snapshot_generation(&exposed);
         Ok(Self {
+            is_cheap: false,
             columns,
             exposed,
             schema,
@@ -91,6 +98,9 @@ impl Conjunct {
             _ => {
                 let differs =
                     lean.iter().zip(self.schema.fields()).any(|(lean, field)| lean.data_type() != field.data_type());
+                self.is_cheap = !differs
+                    && !self.is_optional
+                    && lean.iter().all(|lean| lean.data_type().primitive_width().is_some());
                 let stored = || {
                     let fields = self.schema.fields().iter().zip(lean);
                     let fields =
@@ -121,6 +131,17 @@ impl Conjunct {
     /// Whether it is not worth evaluating.
     pub(super) fn is_idle(&self) -> bool {
         self.is_optional && self.seen > KNOWN_ROWS && self.passed as f64 > self.seen as f64 * IDLE_SHARE
+    }
+
+    /// Whether it is better evaluated on all rows of a batch, of which `left` are still in question: choosing those costs
+    /// more than a comparison of numbers does, and less than one of texts.
+    pub(super) fn is_better_on_all(&self, left: usize, rows: usize) -> bool {
+        let worth = match &self.way {
+            Way::Lean(..) | Way::Words(_) => CHEAP,
+            Way::Exposed if self.is_cheap => CHEAP,
+            Way::Exposed => DEAR,
+        };
+        self.is_safe && left * worth >= rows
     }
 
     /// What comes first: cheap ones that rule out much.
@@ -246,5 +267,66 @@ fn cost(field: &Field) -> f64 {
         DataType::Utf8View | DataType::BinaryView | DataType::Utf8 | DataType::Binary => 8.0,
         DataType::Decimal128(..) => 2.0,
         _ => 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{DictionaryArray, StringViewArray};
+    use arrow::datatypes::ArrowDictionaryKeyType;
+    use datafusion::common::ScalarValue;
+    use datafusion::physical_expr::expressions::{binary, col, in_list, like, lit};
+
+    fn text(text: &str) -> Arc<dyn PhysicalExpr> {
+        lit(ScalarValue::Utf8View(Some(text.to_owned())))
+    }
+
+    fn of_codes<K: ArrowDictionaryKeyType>(rows: &[Option<&str>]) -> ArrayRef {
+        let words: DictionaryArray<K> = rows.iter().copied().collect();
+        let values: ArrayRef = Arc::new(StringViewArray::from_iter(words.values().as_string::<i32>().iter()));
+        Arc::new(words.with_values(values))
+    }
+
+    #[test]
+    fn words_pass_as_the_texts_themselves_would() {
+        let rows = [Some("AIR"), None, Some(""), Some("MAIL"), Some("AIR REG"), Some("AIR"), Some("é")];
+        let plain: ArrayRef = Arc::new(StringViewArray::from_iter(rows));
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8View, true)]));
+        let a = || col("a", &schema).expect("a");
+        let conditions: Vec<Arc<dyn PhysicalExpr>> = vec![
+            binary(a(), Operator::Eq, text("AIR"), &schema).expect("equal"),
+            binary(a(), Operator::NotEq, text("AIR"), &schema).expect("not equal"),
+            binary(a(), Operator::GtEq, text("B"), &schema).expect("not less"),
+            binary(a(), Operator::IsDistinctFrom, text("AIR"), &schema).expect("distinct"),
+            like(false, false, a(), text("AIR%"), &schema).expect("like"),
+            like(true, false, a(), text("%I%"), &schema).expect("not like"),
+            in_list(a(), vec![text("MAIL"), text("")], &false, &schema).expect("in"),
+            in_list(a(), vec![text("MAIL"), text("")], &true, &schema).expect("not in"),
+            Arc::new(IsNullExpr::new(a())),
+            Arc::new(IsNotNullExpr::new(a())),
+        ];
+        for condition in conditions {
+            let mut conjunct = Conjunct::new(&condition, &schema, false).expect("a conjunct");
+            assert!(conjunct.is_safe, "{condition}");
+            let mut found = Vec::new();
+            for lean in [Arc::clone(&plain), of_codes::<Int8Type>(&rows), of_codes::<Int16Type>(&rows)] {
+                conjunct.prepare(std::slice::from_ref(&lean)).expect("prepared");
+                let is_dictionary = matches!(lean.data_type(), DataType::Dictionary(..));
+                assert_eq!(matches!(conjunct.way, Way::Words(_)), is_dictionary);
+                let mask = conjunct.evaluate(rows.len(), &mut |_, _| Ok(Arc::clone(&lean))).expect("evaluates");
+                found.push(mask.iter().collect::<Vec<bool>>());
+            }
+            assert!(found[0] == found[1] && found[0] == found[2], "{condition}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_fail_is_not_safe() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+        let a = || col("a", &schema).expect("a");
+        let quotient = binary(lit(6_i64), Operator::Divide, a(), &schema).expect("divides");
+        let condition = binary(quotient, Operator::Gt, lit(1_i64), &schema).expect("compares");
+        assert!(!Conjunct::new(&condition, &schema, false).expect("a conjunct").is_safe);
     }
 }

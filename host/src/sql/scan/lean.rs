@@ -140,3 +140,83 @@ fn place(value: &ScalarValue, kind: &DataType) -> Option<Place> {
         number => Place::Inside(scalar(number)?),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch};
+    use arrow::compute::{CastOptions, cast_with_options};
+    use arrow::datatypes::Field;
+    use datafusion::physical_expr::expressions::{binary, col, lit};
+    use proptest::prelude::*;
+
+    const OPERATORS: [Operator; 6] =
+        [Operator::Eq, Operator::NotEq, Operator::Lt, Operator::LtEq, Operator::Gt, Operator::GtEq];
+
+    /// A condition in the table's types on wide values, and its translation on narrow ones.
+    fn answers(wide: ArrayRef, narrow: &DataType, condition: impl Fn(&Schema) -> Arc<dyn PhysicalExpr>) -> bool {
+        let exact = CastOptions { safe: false, ..CastOptions::default() };
+        let lean = cast_with_options(&wide, narrow, &exact).expect("narrow");
+        let schema = |column: &ArrayRef| Arc::new(Schema::new(vec![Field::new("a", column.data_type().clone(), true)]));
+        let condition = condition(&schema(&wide));
+        let answer = |condition: &Arc<dyn PhysicalExpr>, column: ArrayRef| {
+            let batch = RecordBatch::try_new(schema(&column), vec![column]).expect("a batch");
+            let mask = condition.evaluate(&batch).expect("evaluates").into_array(batch.num_rows()).expect("an array");
+            // Null and false are the same to a filter.
+            mask.as_boolean().iter().map(|row| row == Some(true)).collect::<Vec<_>>()
+        };
+        let Some(translated) = translate(&condition, &schema(&lean)) else { return false };
+        assert_eq!(answer(&translated, lean), answer(&condition, wide), "{condition} as {translated}");
+        true
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_translated_condition_lets_the_same_rows_pass(
+            values in proptest::collection::vec(proptest::option::weighted(0.9, -128..128_i64), 1..40),
+            bound in prop_oneof![-130..130_i64, any::<i64>()],
+            other in any::<i64>(),
+            op in 0..6_usize,
+        ) {
+            let numbers: ArrayRef = Arc::new(Int64Array::from(values.clone()));
+            let decimals: ArrayRef = Arc::new(
+                values.iter().map(|value| value.map(i128::from)).collect::<Decimal128Array>().with_data_type(DataType::Decimal128(20, 2)),
+            );
+            let decimal = |value: i64| lit(ScalarValue::Decimal128(Some(value.into()), 20, 2));
+            let compare = |schema: &Schema, value| binary(col("a", schema).expect("a"), OPERATORS[op], value, schema).expect("compares");
+            for narrow in [DataType::Int8, DataType::Int16, DataType::Int32] {
+                prop_assert!(answers(Arc::clone(&numbers), &narrow, |schema| compare(schema, lit(bound))));
+                let not = |schema: &Schema| Arc::new(NotExpr::new(compare(schema, lit(bound)))) as Arc<dyn PhysicalExpr>;
+                prop_assert!(answers(Arc::clone(&numbers), &narrow, not));
+                let list = |negated: bool| move |schema: &Schema| {
+                    let items = [0, bound, other].map(lit).to_vec();
+                    in_list(col("a", schema).expect("a"), items, &negated, schema).expect("a list")
+                };
+                prop_assert!(answers(Arc::clone(&numbers), &narrow, list(false)));
+                prop_assert!(answers(Arc::clone(&numbers), &narrow, list(true)));
+            }
+            for narrow in [DataType::Decimal32(9, 2), DataType::Decimal64(18, 2)] {
+                prop_assert!(answers(Arc::clone(&decimals), &narrow, |schema| compare(schema, decimal(bound))));
+                let both = |schema: &Schema| {
+                    binary(compare(schema, decimal(bound)), Operator::Or, compare(schema, decimal(other)), schema).expect("or")
+                };
+                prop_assert!(answers(Arc::clone(&decimals), &narrow, both));
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_not_said() {
+        let lean = Schema::new(vec![Field::new("a", DataType::Decimal32(9, 2), true)]);
+        let wide = Schema::new(vec![Field::new("a", DataType::Decimal128(15, 2), true)]);
+        let scale = lit(ScalarValue::Decimal128(Some(5), 15, 3));
+        let column = col("a", &wide).expect("a");
+        let condition: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(Arc::clone(&column), Operator::Lt, scale));
+        assert!(translate(&condition, &lean).is_none());
+        let null: Arc<dyn PhysicalExpr> =
+            Arc::new(BinaryExpr::new(column, Operator::Lt, lit(ScalarValue::Decimal128(None, 15, 2))));
+        assert!(translate(&null, &lean).is_none());
+    }
+}

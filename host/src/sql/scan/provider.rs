@@ -1,7 +1,8 @@
 //! One version of a table as the planner sees it: columns, keys, statistics. It reads no rows.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ use datafusion::common::{
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::{create_physical_expr, split_conjunction};
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr, split_conjunction};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::sample;
@@ -34,6 +35,21 @@ pub(crate) struct TableScan {
     pub(super) view: TableView,
     pub(super) schema: SchemaRef,
     constraints: Constraints,
+    known: Arc<Known>,
+}
+
+/// What was found out about a table while a statement is planned: the optimizer asks for the same many times.
+#[derive(Default)]
+struct Known {
+    columns: Vec<OnceLock<ColumnStatistics>>,
+    /// Shares of rows that pass, by conditions.
+    shares: Mutex<HashMap<String, Option<f64>>>,
+}
+
+impl Known {
+    fn of(columns: usize) -> Arc<Self> {
+        Arc::new(Self { columns: (0..columns).map(|_| OnceLock::new()).collect(), shares: Mutex::default() })
+    }
 }
 
 impl TableScan {
@@ -43,7 +59,8 @@ impl TableScan {
         // Without a NULL in it, a key determines the row; that is what the planner may build on.
         let keys = table.keys.iter().filter(|key| key.primary).map(|key| Constraint::PrimaryKey(table.positions(key)));
         let constraints = Constraints::new_unverified(keys.collect());
-        Self { label: table.label(), view, schema, constraints }
+        let known = Known::of(schema.fields().len());
+        Self { label: table.label(), view, schema, constraints, known }
     }
 
     /// The table's columns, and behind them the row ids.
@@ -51,14 +68,18 @@ impl TableScan {
         let plain = Self::new(table, view);
         let mut fields = plain.schema.fields().to_vec();
         fields.push(Arc::new(Field::new(ROW_ID, DataType::UInt64, false)));
-        Self { schema: Arc::new(Schema::new(fields)), ..plain }
+        let known = Known::of(fields.len());
+        Self { schema: Arc::new(Schema::new(fields)), known, ..plain }
     }
 
     /// Facts about these columns over all rows.
     pub(super) fn statistics(&self, columns: &[usize]) -> Statistics {
         let parts = self.view.parts();
         let exact = parts.iter().all(|part| part.deleted_count() == 0);
-        let column_statistics: Vec<_> = columns.iter().map(|&column| self.column_statistics(column, exact)).collect();
+        let column_statistics: Vec<_> = columns
+            .iter()
+            .map(|&column| self.known.columns[column].get_or_init(|| self.column_statistics(column, exact)).clone())
+            .collect();
         let bytes = column_statistics.iter().map(|column| column.byte_size.get_value().copied());
         Statistics {
             num_rows: Precision::Exact(self.rows()),
@@ -116,6 +137,9 @@ impl TableScan {
 
     /// About how many different values a column has.
     pub(crate) fn distinct(&self, column: usize) -> Option<usize> {
+        if let Some(known) = self.known.columns.get(column).and_then(OnceLock::get) {
+            return known.distinct_count.get_value().copied();
+        }
         let mut joined: Option<storage::Sketch> = None;
         for part in self.view.parts() {
             let sketch = part.statistics(column)?.distinct.as_ref()?;
@@ -143,8 +167,19 @@ impl TableScan {
                 conditions.iter().map(|condition| create_physical_expr(condition, &columns, &context, &planning).ok());
             each.collect::<Option<Vec<_>>>()
         };
-        let share = physical().and_then(|physical| sample::selectivity(self, &physical));
+        let share = physical().and_then(|physical| self.share(&physical));
         rows * share.unwrap_or(SELECTIVITY)
+    }
+
+    /// The share of rows that pass conditions over the table's columns, as far as a sample tells.
+    pub(super) fn share(&self, conditions: &[Arc<dyn PhysicalExpr>]) -> Option<f64> {
+        let name: String = conditions.iter().map(|condition| format!("{condition}\n")).collect();
+        let known = self.known.shares.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();
+        known.unwrap_or_else(|| {
+            let share = sample::selectivity(self, conditions);
+            self.known.shares.lock().unwrap_or_else(PoisonError::into_inner).insert(name, share);
+            share
+        })
     }
 }
 
@@ -201,6 +236,7 @@ impl TableProvider for TableScan {
             view: self.view.clone(),
             schema: Arc::clone(&self.schema),
             constraints: self.constraints.clone(),
+            known: Arc::clone(&self.known),
         };
         let table = Arc::new(table);
         if let Some(lookup) = super::lookup::plan(&table, &projection, &conjuncts, limit)? {

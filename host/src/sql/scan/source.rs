@@ -23,7 +23,6 @@ use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSe
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use super::provider::{SELECTIVITY, TableScan};
-use super::sample;
 use super::stream::{Morsels, Stream};
 
 /// A scan of a table.
@@ -199,7 +198,7 @@ impl DataSource for Source {
 }
 
 fn share(table: &TableScan, filters: &[Arc<dyn PhysicalExpr>]) -> f64 {
-    if filters.is_empty() { 1.0 } else { sample::selectivity(table, filters).unwrap_or(SELECTIVITY) }
+    if filters.is_empty() { 1.0 } else { table.share(filters).unwrap_or(SELECTIVITY) }
 }
 
 /// How many different values are left of `distinct` among `rows`, when `left` rows are taken at random.

@@ -18,8 +18,8 @@ use super::zones;
 use crate::sql::fault::external;
 use crate::storage::{Part, expose};
 
-/// A condition is evaluated on all rows of a batch while at least one in so many is left.
-const DENSE: usize = 4;
+/// A batch is handed on when it has this part of the rows that it might have.
+const FULL_PART: usize = 4;
 
 /// Which part comes next, and which can be left out: shared by the partitions of one execution.
 #[derive(Debug, Default)]
@@ -86,10 +86,10 @@ impl Stream {
             let batch = if batch.num_rows() > self.left { batch.slice(0, self.left) } else { batch };
             self.left -= batch.num_rows();
             // A small batch costs everybody behind nearly as much as a large one.
-            let is_large = batch.num_rows() >= self.batch_rows / DENSE;
+            let is_large = batch.num_rows() >= self.batch_rows / FULL_PART;
             self.waiting.push(batch);
             let rows: usize = self.waiting.iter().map(RecordBatch::num_rows).sum();
-            if is_large || rows >= self.batch_rows / DENSE {
+            if is_large || rows >= self.batch_rows / FULL_PART {
                 return self.hand_on();
             }
         }
@@ -150,7 +150,7 @@ impl Stream {
             if conjunct.is_idle() {
                 continue;
             }
-            let is_dense = left.is_none() || (conjunct.is_safe && count * DENSE >= rows);
+            let is_dense = left.is_none() || conjunct.is_better_on_all(count, rows);
             let filter = match &left {
                 Some(left) if !is_dense => {
                     Some(FilterBuilder::new(&BooleanArray::new(left.clone(), None)).optimize().build())

@@ -9,6 +9,7 @@ mod indexes;
 mod model;
 mod processes;
 mod sharing;
+mod segments;
 mod transactions;
 
 use std::sync::Arc;
