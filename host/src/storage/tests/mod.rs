@@ -8,8 +8,8 @@ mod hostile;
 mod indexes;
 mod model;
 mod processes;
-mod sharing;
 mod segments;
+mod sharing;
 mod transactions;
 
 use std::sync::Arc;
