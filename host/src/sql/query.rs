@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::execution::{SessionState, TaskContext};
+use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::sqlparser::ast::Statement;
@@ -43,9 +43,31 @@ pub(super) fn rows(scope: &Scope, plan: &LogicalPlan) -> Result<Rows> {
     Ok(Rows::running(visible(batches.schema()), batches))
 }
 
+/// Starts a plan whose rows are to be stored. What only passes rows on keeps their order: keys that ascend in a file then
+/// ascend in the table, which need not look them up.
+pub(super) fn start_to_store(scope: &Scope, plan: &LogicalPlan) -> Result<Batches> {
+    let passes_on = |plan: &LogicalPlan| {
+        use LogicalPlan as P;
+        matches!(plan, P::Projection(_) | P::Filter(_) | P::SubqueryAlias(_) | P::TableScan(_))
+    };
+    let mut below = vec![plan];
+    while let Some(next) = below.pop() {
+        if !passes_on(next) {
+            return start(scope, plan);
+        }
+        below.extend(next.inputs());
+    }
+    let state = scope.state()?;
+    let config = state.config().clone().with_target_partitions(1);
+    run_on(scope, &SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build(), plan)
+}
+
 /// Starts a plan.
 pub(super) fn start(scope: &Scope, plan: &LogicalPlan) -> Result<Batches> {
-    let state = scope.state()?;
+    run_on(scope, scope.state()?, plan)
+}
+
+fn run_on(scope: &Scope, state: &SessionState, plan: &LogicalPlan) -> Result<Batches> {
     let physical = physical(state, &scope.token, plan)?;
     let task = Arc::new(TaskContext::from(state));
     run::start(physical, task, &scope.token, scope.session.is_inside())

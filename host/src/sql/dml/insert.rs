@@ -48,7 +48,7 @@ pub(crate) fn insert(scope: &Arc<Scope>, insert: Insert) -> Result<Outcome> {
     let mut conflict = insert.on.map(|on| Conflict::new(scope, &table, &alias, on)).transpose()?;
     let mut writer = Writer::new(scope, &table)?;
     let (mut changed, mut kept) = (0, Vec::new());
-    for batch in query::start(scope, &plan)? {
+    for batch in query::start_to_store(scope, &plan)? {
         let batch = before_insert(triggers.as_ref(), batch?)?;
         let (updated, inserted) = match &mut conflict {
             None if is_view => (None, instead_of_insert(triggers.as_ref(), &table, batch)?),
@@ -78,7 +78,7 @@ pub(crate) fn insert_plan(scope: &Arc<Scope>, table: &Table, plan: LogicalPlan, 
     let plan = fill(scope, table, plan, positions)?;
     let mut triggers = Triggers::of(scope, table, Event::Insert)?;
     let mut writer = Writer::new(scope, table)?;
-    for batch in query::start(scope, &plan)? {
+    for batch in query::start_to_store(scope, &plan)? {
         let written = writer.write(&before_insert(triggers.as_ref(), batch?)?)?;
         if let Some(triggers) = &mut triggers {
             triggers.remember(None, Some(written));

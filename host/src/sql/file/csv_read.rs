@@ -13,7 +13,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 
 use super::Options;
+use super::csv_parallel::in_order;
 use super::csv_records::{Fields, Records};
+use super::csv_values;
 use crate::catalog::{SqlType, Table};
 use crate::error::{Error, Result, codes};
 use crate::sql::claim::RowStream;
@@ -88,32 +90,33 @@ fn rows(layout: &Layout, schema: &SchemaRef, projection: &[usize]) -> Result<Row
     let schema = Arc::new(schema.project(projection).map_err(|error| crate::sql::fault::fold_arrow(&error))?);
     let mut records = open(&layout.path, &layout.options)?;
     let (layout, projection) = (layout.clone(), projection.to_vec());
-    let mut fields = Fields::default();
     let mut skip = layout.header;
-    let batches = std::iter::from_fn(move || {
-        let mut batch = || {
-            fields.clear();
+    let (of_cutting, threads) = (layout.clone(), layout.options.threads);
+    let pieces = std::iter::from_fn(move || {
+        let mut cut = || {
+            let mut fields = Fields::default();
             if std::mem::take(&mut skip) {
                 records.read(&mut fields, 1)?;
-                check_counts(&fields, &layout)?;
+                check_counts(&fields, &of_cutting)?;
                 fields.clear();
             }
             records.read(&mut fields, BATCH_ROWS)?;
-            if fields.len() == 0 {
-                return Ok(None);
-            }
-            check_counts(&fields, &layout)?;
-            batch(&fields, &layout, &schema, &projection).map(Some)
+            check_counts(&fields, &of_cutting)?;
+            Ok((fields.len() > 0).then_some(fields))
         };
-        batch().map_err(|error: Error| in_file(error, &layout.path)).transpose()
+        cut().map_err(|error: Error| in_file(error, &of_cutting.path)).transpose()
     });
-    Ok(Box::new(until_error(batches)))
+    // Cutting is one thread's work, because only what came before tells whether a line ends a record.
+    let batches = in_order(threads, until_error(pieces), move |fields: Fields| {
+        batch(&fields, &layout, &schema, &projection).map_err(|error| in_file(error, &layout.path))
+    })?;
+    Ok(Box::new(batches))
 }
 
 /// Ends after the first error.
-fn until_error(batches: impl Iterator<Item = Result<RecordBatch>>) -> impl Iterator<Item = Result<RecordBatch>> {
+fn until_error<T>(pieces: impl Iterator<Item = Result<T>>) -> impl Iterator<Item = Result<T>> {
     let mut failed = false;
-    batches.take_while(move |batch| !std::mem::replace(&mut failed, batch.is_err()))
+    pieces.take_while(move |piece| !std::mem::replace(&mut failed, piece.is_err()))
 }
 
 fn open(path: &str, options: &Options) -> Result<Records<File>> {
@@ -155,12 +158,16 @@ fn batch(fields: &Fields, layout: &Layout, schema: &SchemaRef, projection: &[usi
 }
 
 fn array(fields: &Fields, layout: &Layout, column: usize) -> Result<ArrayRef> {
-    let value = |record: usize| -> Result<Option<&str>> {
+    let null = layout.options.null.as_deref().unwrap_or_default().as_bytes();
+    let bytes_of = |record: usize| {
         let (bytes, quoted) = fields.get(record, column);
-        let null = layout.options.null.as_deref().unwrap_or_default().as_bytes();
-        if !quoted && (bytes.is_empty() || bytes == null) {
-            return Ok(None);
-        }
+        (quoted || !(bytes.is_empty() || bytes == null)).then_some(bytes)
+    };
+    if let Some(values) = csv_values::read(&layout.kinds[column].arrow(), fields.len(), bytes_of) {
+        return Ok(values);
+    }
+    let value = |record: usize| -> Result<Option<&str>> {
+        let Some(bytes) = bytes_of(record) else { return Ok(None) };
         let text = std::str::from_utf8(bytes);
         text.map(Some).map_err(|_| Error::new(codes::FILE_FORMAT, format!("line {}: not UTF-8", fields.line(record))))
     };

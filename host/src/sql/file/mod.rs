@@ -1,7 +1,9 @@
 //! Data files: which format a file has, and the table that its rows are. The formats themselves have a file each.
 
+mod csv_parallel;
 mod csv_read;
 mod csv_records;
+mod csv_values;
 mod csv_write;
 mod parquet;
 
@@ -36,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) delimiter: Option<u8>,
     pub(crate) quote: Option<u8>,
     pub(crate) null: Option<String>,
+    /// Threads that read it; one, if none is named.
+    pub(crate) threads: usize,
 }
 
 impl Format {
@@ -89,7 +93,7 @@ pub(crate) fn table(scope: &Scope, path: &str, options: &Options) -> Result<Arc<
     };
     match format {
         Format::Csv if glob => Err(unsupported("patterns of CSV files")),
-        Format::Csv => csv_read::table(path, options),
+        Format::Csv => csv_read::table(path, &Options { threads: scope.settings.threads, ..options.clone() }),
         Format::Parquet => parquet::table(scope, path),
     }
 }
@@ -104,7 +108,10 @@ pub(crate) fn rows_for(
 ) -> Result<Arc<dyn TableProvider>> {
     let format = options.format.map_or_else(|| Format::of(path), Ok)?;
     match format {
-        Format::Csv => csv_read::table_of(path, options, table, positions),
+        Format::Csv => {
+            let options = Options { threads: scope.settings.threads, ..options.clone() };
+            csv_read::table_of(path, &options, table, positions)
+        }
         Format::Parquet => parquet::table(scope, path),
     }
 }
