@@ -37,7 +37,7 @@ pub struct ColumnStatistics {
     pub max: Option<ArrayRef>,
     /// Number of nulls among the rows as written.
     pub nulls: u64,
-    /// Bytes of the values: the characters of texts, the width of numbers.
+    /// Bytes of the values: the characters of texts, the width of numbers; 0 for kinds of which nobody asks.
     pub bytes: u64,
     /// How many values are different, about; for kinds of values that can be hashed.
     pub distinct: Option<Sketch>,
@@ -121,10 +121,8 @@ impl ColumnStatistics {
             // What lies below a null is anybody's guess.
             DataType::Utf8View => column.as_string_view().iter().flatten().map(|text| text.len() as u64).sum(),
             DataType::BinaryView => column.as_binary_view().iter().flatten().map(|bytes| bytes.len() as u64).sum(),
-            kind => match kind.primitive_width() {
-                Some(width) => (width * column.len()) as u64,
-                None => column.to_data().get_slice_memory_size().unwrap_or_default() as u64,
-            },
+            // How much memory lists and the like take depends on how they came about, which is no fact about them.
+            kind => (kind.primitive_width().unwrap_or_default() * column.len()) as u64,
         };
         Self { min, max, nulls: column.logical_null_count() as u64, bytes, distinct: Sketch::of(column) }
     }
