@@ -2,9 +2,9 @@
 //! source is the operator; the stream does the work, a conjunct is one of its conditions and lean says it over smaller
 //! types; zones tell which parts need no work, and a sample how many rows will pass.
 
-mod lookup;
 mod conjunct;
 mod lean;
+mod lookup;
 mod provider;
 mod sample;
 mod source;
