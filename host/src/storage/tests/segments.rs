@@ -141,9 +141,9 @@ proptest! {
             for kind in 0..KINDS {
                 // Floats are compared by their bits: NaN is equal to itself, and zero has a sign.
                 let (one, other) = (found.column(kind), expected.column(kind));
-                prop_assert_eq!(format!("{one:?}"), format!("{other:?}"));
-                if kind != 12 {
-                    prop_assert_eq!(one, other);
+                match one.data_type() {
+                    DataType::Float64 => prop_assert_eq!(format!("{one:?}"), format!("{other:?}")),
+                    _ => prop_assert_eq!(one, other),
                 }
             }
             for part in view.parts() {
