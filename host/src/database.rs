@@ -187,6 +187,14 @@ impl Connection {
         Script { connection: self, text, source, params, at: 0, line: 1 }
     }
 
+    /// Goes on on another branch.
+    ///
+    /// # Errors
+    /// `NO_OBJECT` if there is none of that name, `IN_TRANSACTION` if a transaction is open.
+    pub fn use_branch(&self, name: &str) -> Result<()> {
+        self.0.use_branch(name)
+    }
+
     /// Begins a transaction.
     ///
     /// # Errors

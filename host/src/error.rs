@@ -215,6 +215,8 @@ pub mod codes {
         NOT_A_DATABASE = "KDK-0205" "" "the path is not a Kodiak database";
         POISONED = "KDK-0206" "58030" "an earlier write failed; the database must be opened again";
         READ_ONLY = "KDK-0207" "25006" "the database or transaction is read-only";
+        NOT_RETAINED = "KDK-0208" "72000" "the version is not kept any more";
+        NO_VERSION = "KDK-0209" "42704" "there is no such version yet";
 
         CONFLICT = "KDK-0301" "40001" "another transaction changed the same rows first";
         UNIQUE = "KDK-0302" "23505" "a key exists already";

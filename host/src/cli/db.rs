@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::exit::Exit;
 use crate::error::{Error, Result, codes};
-use crate::storage::{Info, Options, Store};
+use crate::storage::{BranchInfo, From, Info, Options, Store};
 
 /// What to do with a database.
 #[derive(Debug, clap::Subcommand)]
@@ -19,6 +19,35 @@ pub enum Command {
     Check,
     /// Write the log's changes into segments and shorten the log
     Checkpoint,
+    /// List the branches, make, drop or switch to one
+    Branches {
+        /// What to do; nothing lists them
+        #[command(subcommand)]
+        change: Option<Branch>,
+    },
+}
+
+/// What to do with branches.
+#[derive(Debug, clap::Subcommand)]
+pub enum Branch {
+    /// Make a branch; no row is copied
+    Create {
+        /// Its name
+        name: String,
+        /// Where it begins: a branch or a version; without it, where sessions begin
+        #[arg(long, value_name = "BRANCH|VERSION")]
+        from: Option<String>,
+    },
+    /// Drop a branch
+    Drop {
+        /// Its name
+        name: String,
+    },
+    /// Let sessions begin on a branch, in every process from now on
+    Switch {
+        /// Its name
+        name: String,
+    },
 }
 
 /// Runs one of the commands.
@@ -40,6 +69,8 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<Exit> {
             store.checkpoint()?;
             context.ui.note(&format!("checkpointed `{}` at version {}", path.display(), store.version()));
         }
+        Command::Branches { change: None } => branches(context, &store)?,
+        Command::Branches { change: Some(change) } => change.run(context, &store)?,
         Command::Check => return check(context, &store, &path),
     }
     Ok(Exit::Done)
@@ -59,12 +90,62 @@ fn check(context: &Context, store: &Store, path: &Path) -> Result<Exit> {
     Err(Error::new(codes::CORRUPT, format!("`{}`: {}{others}", first.file, first.problem)))
 }
 
+impl Branch {
+    fn run(&self, context: &Context, store: &Store) -> Result<()> {
+        let transaction = store.begin()?;
+        let done = match self {
+            Self::Create { name, from } => {
+                let on = transaction.branch().to_owned();
+                let all = transaction.branches()?;
+                let is_branch = |name: &str| all.iter().any(|branch| branch.name == name);
+                let from = match from.as_deref() {
+                    None => From::Branch(&on),
+                    Some(from) if is_branch(from) => From::Branch(from),
+                    Some(from) => match from.parse() {
+                        Ok(version) => From::Version(version),
+                        Err(_) => From::Branch(from),
+                    },
+                };
+                transaction.create_branch(name, from)?;
+                format!("made the branch `{name}`")
+            }
+            Self::Drop { name } => {
+                transaction.drop_branch(name)?;
+                format!("dropped the branch `{name}`")
+            }
+            Self::Switch { name } => {
+                transaction.switch_branch(name)?;
+                format!("sessions begin on the branch `{name}`")
+            }
+        };
+        transaction.commit()?;
+        context.ui.note(&done);
+        Ok(())
+    }
+}
+
+fn branches(context: &Context, store: &Store) -> Result<()> {
+    let object = |branch: BranchInfo| {
+        json!({
+            "name": branch.name,
+            "version": branch.version,
+            "parent": branch.parent,
+            "from": branch.from,
+            "current": branch.is_current,
+        })
+    };
+    let objects: Vec<Value> = store.branches()?.into_iter().map(object).collect();
+    context.ui.objects(&["name", "version", "parent", "from", "current"], &objects)
+}
+
 fn facts(info: Info) -> Vec<(&'static str, Value)> {
     vec![
         ("path", info.path.map(|path| path.display().to_string()).into()),
         ("id", info.id.into()),
         ("format", info.format.into()),
         ("version", info.version.into()),
+        ("newest", info.newest.into()),
+        ("branches", info.branches.into()),
         ("tables", info.tables.into()),
         ("rows", info.rows.into()),
         ("entries", info.entries.into()),

@@ -36,6 +36,9 @@ pub struct Args {
     /// A file of statements to run, `-` for stdin; can be repeated
     #[arg(short, long, value_name = "FILE")]
     pub file: Vec<PathBuf>,
+    /// The branch that statements see and change
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<String>,
     /// After each statement, print one JSON line with its time to stderr
     #[arg(long)]
     pub timing: bool,
@@ -58,6 +61,9 @@ pub enum Protocol {
 pub(super) fn run(context: &Context, args: Args, matches: Option<&ArgMatches>) -> Result<Exit> {
     let database = context.open()?;
     let connection = database.connect()?;
+    if let Some(branch) = &args.branch {
+        connection.use_branch(branch)?;
+    }
     let interrupt = Interrupt::watch(connection.cancel_handle());
     if args.protocol == Some(Protocol::Jsonl) {
         return protocol::serve(context, &connection, &interrupt, io::stdin().lock());

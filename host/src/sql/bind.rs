@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{
-    DataType as SqlDataType, FunctionArg, FunctionArgExpr, ObjectName, Statement, TableFactor,
+    DataType as SqlDataType, FunctionArg, FunctionArgExpr, ObjectName, Statement, TableFactor, TableVersion,
 };
 
 use super::fault::{external, fold, no_function};
@@ -30,7 +30,7 @@ use super::names::{name_columns, split_name};
 use super::nearest::nearest;
 use super::scope::Scope;
 use super::session::lock;
-use super::{extension, file, parse, routine, scan, survey, system, types};
+use super::{extension, file, history, parse, routine, scan, survey, system, types, unsupported};
 use crate::catalog::{Relation, View, is_virtual};
 use crate::error::{Error, Result, codes};
 use crate::storage::TableId;
@@ -343,6 +343,9 @@ impl RelationPlanner for Relations {
                     alias,
                 )
             }
+            TableFactor::Table { name, alias, version: Some(version), .. } => {
+                (self.version(&name, version, context)?, alias)
+            }
             other => return Ok(RelationPlanning::Original(Box::new(other))),
         };
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
@@ -350,6 +353,52 @@ impl RelationPlanner for Relations {
 }
 
 impl Relations {
+    /// A table or view as it was.
+    fn version(
+        &self,
+        name: &ObjectName,
+        version: TableVersion,
+        context: &mut dyn RelationPlannerContext,
+    ) -> EngineResult<LogicalPlan> {
+        let at = match version {
+            TableVersion::ForSystemTimeAsOf(version) => history::version(self.constant(version, context)?),
+            TableVersion::TimestampAsOf(time) => history::time(self.constant(time, context)?),
+            _ => Err(unsupported("this way to name a version").help("AS OF VERSION n, or AS OF TIMESTAMP t")),
+        };
+        let scope = history::scope(&self.scope, at.map_err(external)?).map_err(external)?;
+        let (schema, table) = split_name(name).map_err(external)?;
+        let reference = match schema {
+            Some(schema) => TableReference::partial(schema, table),
+            None => TableReference::bare(table),
+        };
+        let source = Binder::new(&Arc::new(scope)).source(&reference).map_err(external)?;
+        LogicalPlanBuilder::scan(reference, source, None)?.build()
+    }
+
+    fn constant(
+        &self,
+        expr: datafusion::sql::sqlparser::ast::Expr,
+        context: &mut dyn RelationPlannerContext,
+    ) -> EngineResult<ScalarValue> {
+        let empty = DFSchema::empty();
+        let planned = context.sql_to_expr(expr, &empty)?;
+        let simplifier = self.simplifier()?;
+        let planned = simplifier.simplify(simplifier.coerce(planned, &empty)?)?;
+        match planned {
+            Expr::Literal(value, _) => Ok(value),
+            _ => Err(external(Error::new(codes::UNSUPPORTED, "the version after AS OF must be constant"))),
+        }
+    }
+
+    fn simplifier(&self) -> EngineResult<ExprSimplifier> {
+        let state = self.scope.state().map_err(external)?;
+        let simplify = SimplifyContext::builder()
+            .with_config_options(Arc::clone(state.config_options()))
+            .with_query_execution_start_time(state.execution_props().query_execution_start_time)
+            .build();
+        Ok(ExprSimplifier::new(simplify))
+    }
+
     fn call(
         &self,
         name: &ObjectName,
@@ -357,12 +406,7 @@ impl Relations {
         context: &mut dyn RelationPlannerContext,
     ) -> EngineResult<LogicalPlan> {
         let name = name.to_string().to_lowercase();
-        let state = self.scope.state().map_err(external)?;
-        let simplify = SimplifyContext::builder()
-            .with_config_options(Arc::clone(state.config_options()))
-            .with_query_execution_start_time(state.execution_props().query_execution_start_time)
-            .build();
-        let (simplifier, empty) = (ExprSimplifier::new(simplify), DFSchema::empty());
+        let (simplifier, empty) = (self.simplifier()?, DFSchema::empty());
         let (mut positional, mut named) = (Vec::new(), Vec::new());
         for arg in args {
             let (label, arg) = match arg {
@@ -404,6 +448,9 @@ impl Relations {
         }
         if let Some(table) = routine::table(&self.scope, name, &values, &named).map_err(external)? {
             return Ok(table);
+        }
+        if name == history::CHANGES && named.is_empty() {
+            return history::changes(&self.scope, &values).map_err(external);
         }
         let found = lock(&self.scope.found).tables.get(name).cloned();
         let Some(function) = found else {

@@ -75,6 +75,6 @@ impl Dialect for Kodiak {
         supports_from_first_select supports_order_by_all supports_select_wildcard_exclude supports_select_wildcard_replace
         supports_window_function_null_treatment_arg supports_window_clause_named_window_reference
         supports_within_after_array_aggregation supports_in_empty_list
-        supports_boolean_literals supports_start_transaction_modifier
+        supports_boolean_literals supports_table_versioning supports_start_transaction_modifier
     }
 }

@@ -4,21 +4,31 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{ObjectType, Statement};
 
+use super::branches::AlterDatabase;
 use super::outcome::Outcome;
 use super::scope::Scope;
 use super::session::Session;
-use super::{copy, ddl, dml, query, routine, show, split, unsupported};
+use super::{copy, ddl, dml, history, query, routine, show, split, unsupported};
 use crate::error::{Error, Result, codes};
 
 /// A statement that the parser does not know.
 pub(super) enum Own {
     Checkpoint,
     Routine(routine::Statement),
+    /// The session works on this branch from now on.
+    UseBranch(String),
+    Alter(AlterDatabase),
 }
 
 /// Reads a statement of ours; `None` when the parser shall.
 pub(super) fn own_statement(text: &str) -> Option<Result<Own>> {
     let words = split::leading_words(text, 2);
+    if words == ["USE", "BRANCH"] {
+        return Some(history::use_branch(text).map(Own::UseBranch));
+    }
+    if words == ["ALTER", "DATABASE"] {
+        return Some(AlterDatabase::read(text).map(Own::Alter));
+    }
     match words.first().map(String::as_str) {
         Some("CHECKPOINT") if words.len() == 1 => Some(Ok(Own::Checkpoint)),
         Some("CHECKPOINT") => {
@@ -31,6 +41,14 @@ pub(super) fn own_statement(text: &str) -> Option<Result<Own>> {
 impl Own {
     pub(super) fn run(self, session: &Arc<Session>) -> Result<Outcome> {
         match self {
+            Self::Alter(alter) => session.within(None, |scope| {
+                scope.unit.with(|transaction| alter.run(transaction))?;
+                Ok(Outcome::done("ALTER DATABASE"))
+            }),
+            Self::UseBranch(name) => {
+                history::switch(session, &name)?;
+                Ok(Outcome::done("USE"))
+            }
             Self::Checkpoint => {
                 if session.in_transaction() || session.is_inside() {
                     return Err(Error::new(codes::IN_TRANSACTION, "CHECKPOINT cannot run inside a transaction"));

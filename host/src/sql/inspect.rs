@@ -4,10 +4,14 @@
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
 
-use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, SetExpr, Statement, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, ObjectName, Query, SetExpr, Statement, TableFactor, Visit, Visitor,
+};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::dialect::Kodiak;
+use super::dispatch;
+use super::history;
 use super::names::{function_name, split_name};
 use super::parse;
 use crate::error::{Error, Result, codes};
@@ -106,11 +110,23 @@ pub struct Uses {
     pub writes: bool,
 }
 
+/// Stands for a table that is not known before the statement runs, and for all of them; no schema is called so.
+const EVERYTHING: &str = "\u{1}everything";
+
 /// What a statement uses.
 ///
 /// # Errors
 /// `SYNTAX` when it cannot be parsed.
 pub fn uses(text: &str) -> Result<Uses> {
+    match dispatch::own_statement(text) {
+        Some(Ok(dispatch::Own::UseBranch(_))) => return Ok(Uses::default()),
+        // Who may touch some schemas only may not touch all of them at once.
+        Some(Ok(dispatch::Own::Alter(_))) => {
+            let relations = BTreeSet::from([(Some(EVERYTHING.to_owned()), EVERYTHING.to_owned())]);
+            return Ok(Uses { writes: true, relations, ..Uses::default() });
+        }
+        _ => {}
+    }
     let statement = parse::statement(text)?;
     let mut collector = Collector { uses: Uses::default(), common: BTreeSet::new(), called: None };
     let _: ControlFlow<()> = statement.visit(&mut collector);
@@ -165,6 +181,9 @@ impl Visitor for Collector {
             TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
                 self.uses.functions.insert(function_name(name));
                 self.called = Some(name.clone());
+                if function_name(name) == history::CHANGES {
+                    self.uses.relations.insert(table_in(factor));
+                }
             }
             _ => self.called = None,
         }
@@ -176,6 +195,23 @@ impl Visitor for Collector {
             self.uses.functions.insert(function_name(&function.name));
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The table that a call of `changes` names.
+fn table_in(call: &TableFactor) -> (Option<String>, String) {
+    let args = match call {
+        TableFactor::Table { args: Some(args), .. } => args.args.first(),
+        TableFactor::Function { args, .. } => args.first(),
+        _ => None,
+    };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) = args else {
+        return (Some(EVERYTHING.to_owned()), EVERYTHING.to_owned());
+    };
+    let name = value.value.clone().into_string().unwrap_or_else(|| EVERYTHING.to_owned());
+    match name.split_once('.') {
+        Some((schema, name)) => (Some(schema.to_owned()), name.to_owned()),
+        None => (None, name),
     }
 }
 
@@ -213,6 +249,12 @@ mod tests {
         assert!(read.relations.contains(&(Some("s".into()), "t".into())));
         assert!(read.relations.contains(&(None, "u".into())) && !read.relations.contains(&(None, "c".into())));
         assert!(!read.relations.contains(&(None, "f".into())), "a table function is in no schema");
+        let changed = uses("SELECT * FROM changes('s.t', 1, 2)").expect("uses");
+        assert!(changed.relations.contains(&(Some("s".into()), "t".into())));
+        let unknown = uses("SELECT * FROM changes($1, 1, 2)").expect("uses");
+        assert!(unknown.relations.iter().all(|(schema, _)| schema.is_some()));
+        assert!(uses("ALTER DATABASE DROP BRANCH b").expect("uses").writes);
+        assert!(!uses("USE BRANCH b").expect("uses").writes);
         assert!(uses("DELETE FROM t").expect("uses").writes);
         assert!(uses("CREATE TABLE t (a INT)").expect("uses").writes);
         assert!(!uses("EXPLAIN SELECT 1").expect("uses").writes);

@@ -3,6 +3,7 @@
 
 mod apply;
 mod bind;
+mod branches;
 pub mod claim;
 mod copy;
 mod ddl;
@@ -14,6 +15,7 @@ mod extension;
 mod fault;
 mod file;
 mod functions;
+mod history;
 mod inspect;
 mod interrupt;
 mod names;

@@ -140,7 +140,31 @@ fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, ParserError> {
             *name = format!("${number}");
         }
     }
+    as_of(&mut tokens);
     Ok(tokens)
+}
+
+/// Puts `AS OF VERSION` and `AS OF TIMESTAMP` into the words that the parser has for them; both take any expression.
+fn as_of(tokens: &mut Vec<TokenWithSpan>) {
+    let words: Vec<usize> =
+        tokens.iter().enumerate().filter(|(_, t)| !matches!(t.token, Token::Whitespace(_))).map(|(i, _)| i).collect();
+    let is = |at: usize, word: &str| matches!(&tokens[at].token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word));
+    let mut found: Vec<(Vec<usize>, [&str; 4])> = Vec::new();
+    for three in words.windows(3) {
+        if is(three[0], "AS") && is(three[1], "OF") {
+            if is(three[2], "VERSION") {
+                found.push((three.to_vec(), ["FOR", "SYSTEM_TIME", "AS", "OF"]));
+            } else if is(three[2], "TIMESTAMP") || is(three[2], "TIMESTAMPTZ") {
+                found.push((three.to_vec(), ["TIMESTAMP", "AS", "OF", ""]));
+            }
+        }
+    }
+    for (places, words) in found.into_iter().rev() {
+        let span = tokens[places[0]].span;
+        let words = words.into_iter().filter(|word| !word.is_empty());
+        let words = words.map(|word| TokenWithSpan::new(Token::make_keyword(word), span));
+        tokens.splice(places[0]..=places[2], words);
+    }
 }
 
 /// Folds the parser's error: it puts its position at the end of the message, as text.

@@ -146,7 +146,7 @@ impl Form {
         let Statement::Query(query) = statement else { return None };
         let SetExpr::Select(select) = query.body.as_ref() else { return None };
         let [from] = select.from.as_slice() else { return None };
-        let TableFactor::Table { name, alias, args: None, .. } = &from.relation else { return None };
+        let TableFactor::Table { name, alias, args: None, version: None, .. } = &from.relation else { return None };
         let condition = select.selection.as_ref()?;
         // Whatever else stands in the statement shows in its text.
         let mut plain = Query::clone(&super::parse::query("SELECT 1").ok()?);

@@ -20,6 +20,7 @@ use super::token::Token;
 use super::unit::Unit;
 use crate::catalog::{Catalog, Relation, Table, ZONE};
 use crate::error::{Error, Result, codes};
+use crate::storage::Snapshot;
 
 /// What a statement works with.
 pub(crate) struct Scope {
@@ -42,7 +43,7 @@ pub(crate) struct Scope {
 }
 
 /// What names turned out to mean beyond the catalog.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Found {
     pub(crate) scalars: HashMap<String, Arc<ScalarUDF>>,
     pub(crate) tables: HashMap<String, Arc<dyn claim::TableFunction>>,
@@ -85,6 +86,22 @@ impl Scope {
     /// The same surroundings with what the statement changed so far.
     pub(crate) fn again(&self) -> Result<Arc<Self>> {
         Self::new(&self.session, self.unit.clone(), self.owner.clone()).map(Arc::new)
+    }
+
+    /// The same surroundings over another version of the database.
+    pub(crate) fn over(&self, snapshot: Snapshot) -> Self {
+        let found = lock(&self.found).clone();
+        Self {
+            session: Arc::clone(&self.session),
+            unit: self.unit.clone(),
+            catalog: Catalog::new(snapshot, Arc::clone(&self.session.engine.cache)),
+            settings: Arc::clone(&self.settings),
+            token: self.token.clone(),
+            owner: self.owner.clone(),
+            extensions: Arc::clone(&self.extensions),
+            found: Mutex::new(found),
+            state: self.state.clone(),
+        }
     }
 
     /// What an extension gets to run SQL of its own here.

@@ -22,7 +22,7 @@ use super::settings::Settings;
 use super::token::Token;
 use super::unit::Unit;
 use super::value::Value;
-use super::{dispatch, fault, run, split, transaction};
+use super::{dispatch, fault, history, run, split, transaction};
 use crate::catalog::Catalog;
 use crate::error::{Error, Place, Result, codes};
 use crate::storage::{Savepoint, Transaction};
@@ -94,6 +94,11 @@ impl Session {
     /// A session whose objects belong to an extension.
     pub(crate) fn of_extension(engine: Arc<Engine>, extension: &str) -> Self {
         Self { owner: Some(extension.to_owned()), ..Self::new(engine) }
+    }
+
+    /// Goes on on another branch.
+    pub(crate) fn use_branch(&self, name: &str) -> Result<()> {
+        history::switch(self, name)
     }
 
     /// Runs one statement; `text` is that of `origin` without its `;`.
@@ -185,7 +190,7 @@ impl Session {
     ) -> Result<Outcome> {
         let open = self.open_unit();
         let implicit = open.is_none();
-        let unit = open.map_or_else(|| Unit::begin(&self.engine.store), Ok)?;
+        let unit = open.map_or_else(|| Unit::begin(&self.engine.store, &self.settings().branch), Ok)?;
         // Inside another statement a failure must leave that statement whole.
         let savepoint =
             self.inside.as_ref().map(|_| unit.with(|transaction| Ok(transaction.savepoint()))).transpose()?;
@@ -260,7 +265,7 @@ impl Session {
         match self.open_unit() {
             Some(unit) => unit.with(work),
             None => {
-                let transaction = self.engine.store.begin()?;
+                let transaction = self.engine.store.begin_on(&self.settings().branch)?;
                 let done = work(&transaction)?;
                 transaction.commit()?;
                 Ok(done)

@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) schema: String,
     /// Rows of a batch.
     pub(crate) batch_rows: usize,
+    /// The branch that statements see and change; empty for the one on which sessions of the database begin.
+    pub(crate) branch: String,
 }
 
 /// A setting as users see it.
@@ -38,6 +40,15 @@ pub(crate) const ALL: &[Setting] = &[
         show: |settings| settings.batch_rows.to_string(),
         set: |settings, text| {
             settings.batch_rows = text.parse().ok().filter(|rows| (1..=1 << 20).contains(rows))?;
+            Some(())
+        },
+    },
+    Setting {
+        name: "branch",
+        meaning: "the branch that statements see and change; empty is the one on which sessions begin",
+        show: |settings| settings.branch.clone(),
+        set: |settings, text| {
+            text.clone_into(&mut settings.branch);
             Some(())
         },
     },
@@ -90,6 +101,7 @@ impl Default for Settings {
             statement_timeout: None,
             schema: MAIN.to_owned(),
             batch_rows: 8192,
+            branch: String::new(),
         }
     }
 }

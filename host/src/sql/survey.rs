@@ -72,7 +72,7 @@ impl Survey<'_> {
                 index_hints,
                 ..
             } => {
-                refuse(version.is_some(), "AS OF on a table")?;
+                refuse(version.is_some() && args.is_some(), "AS OF on a function")?;
                 refuse(sample.is_some(), "TABLESAMPLE")?;
                 refuse(*with_ordinality, "WITH ORDINALITY")?;
                 let rest =

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
@@ -15,7 +17,7 @@ use super::names::{quoted, shown};
 use super::scope::Scope;
 use super::{routine, settings};
 use crate::catalog::{
-    Action, Event, INFORMATION, Reference, Relation, Returns, Routine, SYSTEM, SqlType, Table, Trigger,
+    Action, Event, INFORMATION, Reference, Relation, Returns, Routine, SYSTEM, SqlType, Table, Trigger, ZONE,
 };
 use crate::error::Result;
 use crate::storage::TableId;
@@ -26,6 +28,7 @@ enum Cell {
     Maybe(Option<String>),
     Flag(bool),
     Count(i64),
+    Time(i64),
 }
 
 type Make = fn(&Arc<Scope>) -> Result<Vec<Vec<Cell>>>;
@@ -43,9 +46,10 @@ enum Kind {
     Text,
     Flag,
     Count,
+    Time,
 }
 
-use Kind::{Count, Flag, Text};
+use Kind::{Count, Flag, Text, Time};
 
 const TABLES: &[SystemTable] = &[
     SystemTable { schema: SYSTEM, name: "schemas", columns: &[("name", Text), ("extension", Text)], make: schemas },
@@ -176,6 +180,32 @@ const TABLES: &[SystemTable] = &[
         make: information_triggers,
     },
     SystemTable {
+        schema: SYSTEM,
+        name: "branches",
+        columns: &[
+            ("name", Text),
+            ("version", Count),
+            ("committed_at", Time),
+            ("parent", Text),
+            ("from_version", Count),
+            ("created_at", Time),
+            ("current", Flag),
+        ],
+        make: branches,
+    },
+    SystemTable {
+        schema: SYSTEM,
+        name: "pins",
+        columns: &[("name", Text), ("version", Count), ("committed_at", Time)],
+        make: pins,
+    },
+    SystemTable {
+        schema: SYSTEM,
+        name: "versions",
+        columns: &[("version", Count), ("branch", Text), ("committed_at", Time), ("pins", Text)],
+        make: versions,
+    },
+    SystemTable {
         schema: INFORMATION,
         name: "schemata",
         columns: &[("catalog_name", Text), ("schema_name", Text)],
@@ -266,6 +296,7 @@ pub(super) fn table(scope: &Arc<Scope>, schema: &str, name: &str) -> Result<Opti
             Text => DataType::Utf8View,
             Flag => DataType::Boolean,
             Count => DataType::Int64,
+            Time => SqlType::TimestampTz.arrow(),
         };
         Field::new(*name, kind, true)
     });
@@ -300,11 +331,53 @@ fn array(rows: &[Vec<Cell>], column: usize, kind: Kind) -> ArrayRef {
                 .map(|cell| if let Some(Cell::Count(count)) = cell { Some(*count) } else { None })
                 .collect::<Int64Array>(),
         ),
+        Time => Arc::new(
+            cells
+                .map(|cell| if let Some(Cell::Time(time)) = cell { Some(*time) } else { None })
+                .collect::<TimestampMicrosecondArray>()
+                .with_timezone(ZONE),
+        ),
     }
 }
 
 fn text(text: impl Into<String>) -> Cell {
     Cell::Text(text.into())
+}
+
+fn count(number: u64) -> Cell {
+    Cell::Count(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn branches(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let on = scope.unit.with(|transaction| Ok(transaction.branch().to_owned()))?;
+    let all = scope.unit.with(crate::storage::Transaction::branches)?;
+    let row = |branch: crate::storage::BranchInfo| {
+        let current = Cell::Flag(branch.name == on);
+        vec![
+            text(branch.name),
+            count(branch.version),
+            Cell::Time(branch.time),
+            Cell::Maybe(branch.parent),
+            count(branch.from),
+            Cell::Time(branch.created),
+            current,
+        ]
+    };
+    Ok(all.into_iter().map(row).collect())
+}
+
+fn pins(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let all = scope.unit.with(crate::storage::Transaction::pins)?;
+    Ok(all.into_iter().map(|pin| vec![text(pin.name), count(pin.version), Cell::Time(pin.time)]).collect())
+}
+
+fn versions(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let all = scope.session.engine.store.versions()?;
+    let row = |info: crate::storage::VersionInfo| {
+        let pins = Some(info.pins.join(", ")).filter(|pins| !pins.is_empty());
+        vec![count(info.version), Cell::Maybe(info.branch), Cell::Time(info.time), Cell::Maybe(pins)]
+    };
+    Ok(all.into_iter().map(row).collect())
 }
 
 fn schemas(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
@@ -400,6 +473,7 @@ fn column_rows(scope: &Arc<Scope>) -> Result<Vec<ColumnRow>> {
                 Text => SqlType::Text,
                 Flag => SqlType::Boolean,
                 Count => SqlType::BigInt,
+                Time => SqlType::TimestampTz,
             };
             rows.push(ColumnRow {
                 schema: table.schema.to_owned(),

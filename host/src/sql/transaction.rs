@@ -57,7 +57,7 @@ fn begin(session: &Session, modes: &[TransactionMode]) -> Result<()> {
             Error::new(codes::IN_TRANSACTION, "a transaction is open already").help("COMMIT or ROLLBACK it first")
         );
     }
-    let unit = Unit::begin(&session.engine.store)?;
+    let unit = Unit::begin(&session.engine.store, &session.settings().branch)?;
     for mode in modes {
         match mode.to_string().as_str() {
             "READ ONLY" => unit.with(|transaction| {

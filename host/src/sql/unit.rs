@@ -11,8 +11,9 @@ use crate::storage::{Snapshot, Store, Transaction};
 pub(crate) struct Unit(Arc<RwLock<Option<Transaction>>>);
 
 impl Unit {
-    pub(crate) fn begin(store: &Store) -> Result<Self> {
-        Ok(Self(Arc::new(RwLock::new(Some(store.begin()?)))))
+    /// A transaction on a branch; no name means the one on which sessions begin.
+    pub(crate) fn begin(store: &Store, branch: &str) -> Result<Self> {
+        Ok(Self(Arc::new(RwLock::new(Some(store.begin_on(branch)?)))))
     }
 
     /// Works in the transaction.

@@ -32,50 +32,79 @@ pub(crate) fn plan(target: Target<'_>, state: &State) -> Result<Vec<Operation>> 
         tables.entry((table.id, table.spec_version)).or_default().push(table);
     }
     let mut operations = Vec::new();
-    for ((id, spec_version), tables) in tables {
-        let shared = Shared::of(&tables);
-        let mut done: HashSet<*const Body> = HashSet::new();
-        for table in &tables {
-            for stretch in table.parts.chunk_by(|one, other| shared.is_alike(one, other)) {
-                if stretch.iter().any(|part| !done.insert(Arc::as_ptr(part.body()))) {
-                    continue;
-                }
-                let stretch: Vec<Part> = stretch.iter().map(|part| shared.whole(part)).collect();
-                let range = (
-                    stretch.first().and_then(|part| part.ids().first()),
-                    stretch.last().and_then(|part| part.ids().last()),
-                );
-                let (Some(first), Some(last)) = range else { continue };
-                let is_worthwhile = stretch.len() > SMALL_GROUPS_MAX && stretch.iter().all(is_movable);
-                if stretch.iter().any(must_move) || is_worthwhile {
-                    let groups = rewrite(target, table, &stretch)?;
-                    operations.push(Operation::Rewrite(Rewrite {
-                        table: id,
-                        spec_version,
-                        range: (first, last),
-                        groups,
-                    }));
-                }
-            }
+    for tables in tables.into_values() {
+        let mut group = Group { tables: tables.into_iter().cloned().collect(), done: HashSet::new() };
+        while let Some((table, stretch)) = group.next() {
+            let table = &group.tables[table];
+            let ends = (stretch[0].ids().first(), stretch[stretch.len() - 1].ids().last());
+            let (Some(first), Some(last)) = ends else { break };
+            let groups = rewrite(target, table, &stretch)?;
+            let operation = Rewrite { table: table.id, spec_version: table.spec_version, range: (first, last), groups };
+            group.apply(&operation)?;
+            operations.push(Operation::Rewrite(operation));
         }
     }
     Ok(operations)
 }
 
+/// The versions of a table that branches and pins hold, with what is planned already.
+struct Group {
+    tables: Vec<Table>,
+    /// Row groups that stay as they are: they are written anew already.
+    done: HashSet<*const Body>,
+}
+
+impl Group {
+    /// The next parts that should be written anew, with every row that any version still has; and a table with them.
+    fn next(&mut self) -> Option<(usize, Vec<Part>)> {
+        let shared = Shared::of(&self.tables);
+        for (index, table) in self.tables.iter().enumerate() {
+            let is_free =
+                |part: &Part| !self.done.contains(&Arc::as_ptr(part.body())) && is_movable(&shared.whole(part));
+            let is_alike = |one: &Part, other: &Part| is_free(one) && is_free(other) && shared.is_alike(one, other);
+            for stretch in table.parts.chunk_by(is_alike).filter(|stretch| stretch.iter().all(is_free)) {
+                let whole: Vec<Part> = stretch.iter().map(|part| shared.whole(part)).collect();
+                if whole.iter().any(must_move) || whole.len() > SMALL_GROUPS_MAX {
+                    self.done.extend(stretch.iter().map(|part| Arc::as_ptr(part.body())));
+                    return Some((index, whole));
+                }
+            }
+        }
+        None
+    }
+
+    fn apply(&mut self, operation: &Rewrite) -> Result<()> {
+        for table in &mut self.tables {
+            if operation.fits(table) {
+                let parts = operation.parts(&table.spec.schema);
+                table.rewrite(operation.range, &parts)?;
+                self.done.extend(table.live_parts(operation.range).iter().map(|part| Arc::as_ptr(part.body())));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What of a plan still fits a newer state.
-pub(crate) fn still_fitting(operations: Vec<Operation>, now: &State) -> Vec<Operation> {
-    let fits = |operation: &Operation| match operation {
-        Operation::Rewrite(rewrite) => now.can_rewrite(rewrite),
-        _ => false,
-    };
-    operations.into_iter().filter(fits).collect()
+pub(crate) fn still_fitting(operations: Vec<Operation>, now: &State) -> Result<Vec<Operation>> {
+    let mut next = now.clone();
+    let mut fitting = Vec::with_capacity(operations.len());
+    for operation in operations {
+        if let Operation::Rewrite(rewrite) = &operation
+            && next.can_rewrite(rewrite)
+        {
+            next.rewrite(rewrite)?;
+            fitting.push(operation);
+        }
+    }
+    Ok(fitting)
 }
 
 /// Which of a table's versions hold which parts.
 struct Shared(HashMap<*const Body, (Vec<usize>, RoaringBitmap)>);
 
 impl Shared {
-    fn of(tables: &[&Table]) -> Self {
+    fn of(tables: &[Table]) -> Self {
         let mut shared: HashMap<*const Body, (Vec<usize>, RoaringBitmap)> = HashMap::new();
         for (holder, table) in tables.iter().enumerate() {
             for part in table.parts.iter() {
@@ -90,10 +119,10 @@ impl Shared {
         Self(shared)
     }
 
-    /// Whether two neighbours are held by the same versions and can be merged.
+    /// Whether two neighbours are held by the same versions.
     fn is_alike(&self, one: &Part, other: &Part) -> bool {
         let holders = |part: &Part| self.0.get(&Arc::as_ptr(part.body())).map(|(holders, ..)| holders);
-        is_movable(&self.whole(one)) && is_movable(&self.whole(other)) && holders(one) == holders(other)
+        holders(one) == holders(other)
     }
 
     /// A part with every row that any version still has.

@@ -13,6 +13,7 @@ use super::refs::{Branch, BranchId};
 use super::shm::Shm;
 use super::spec::Options;
 use super::state::State;
+use super::store::versions::Remembered;
 use super::txn::{Work, conflict};
 use super::wal;
 use super::warnings::Warnings;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     synced: Condvar,
     pub(crate) unneeded: Unneeded,
     pub(crate) warnings: Warnings,
+    pub(crate) remembered: Mutex<Remembered>,
 }
 
 /// How far the log is durable.
@@ -89,6 +91,7 @@ impl Shared {
             synced: Condvar::new(),
             unneeded: Unneeded::default(),
             warnings: Warnings::default(),
+            remembered: Mutex::default(),
         }
     }
 
@@ -184,7 +187,8 @@ impl Shared {
     /// Appends a transaction's changes, and returns its version when they are durable.
     pub(crate) fn commit(&self, base: &Branch, work: &Work) -> Result<u64> {
         self.may_write()?;
-        let operations = work.operations()?;
+        let mut operations = work.operations()?;
+        let is_commit = !operations.is_empty();
         let payload = if self.files.is_some() { encode(&operations)? } else { Vec::new() };
         let state = {
             let held = self.lock.hold()?;
@@ -193,15 +197,30 @@ impl Shared {
             self.catch_up(&mut head, &held)?;
             let branch = head.state.branches.get(&base.id);
             let branch = branch.ok_or_else(|| conflict("dropped the branch that this one changes"));
-            if let Err(error) = branch.and_then(|branch| work.validate(base, branch)) {
-                // Records of others that are not durable may yet be cut off. Who wrote nothing upon them forgets them.
-                *head = before;
-                return Err(error);
+            let valid = branch.and_then(|branch| {
+                work.validate(base, branch)?;
+                work.references(&head.state, branch)
+            });
+            let references = match valid {
+                Ok(references) => references,
+                Err(error) => {
+                    // Records of others that are not durable may yet be cut off. Who wrote nothing upon them forgets
+                    // them.
+                    *head = before;
+                    return Err(error);
+                }
+            };
+            let kind = if is_commit { Kind::Commit } else { Kind::Refer };
+            let mut payload = payload;
+            if !references.is_empty() {
+                // What they name depends on what others did.
+                operations.extend(references);
+                payload = if self.files.is_some() { encode(&operations)? } else { payload };
             }
-            self.append(&mut head, &held, base.id, Kind::Commit, operations, &payload)?
+            self.append(&mut head, &held, base.id, kind, operations, &payload)?
         };
         self.make_durable(state.lsn)?;
-        Ok(state.version)
+        Ok(if is_commit { state.version } else { base.tree.version })
     }
 
     pub(crate) fn may_write(&self) -> Result<()> {
@@ -269,7 +288,11 @@ impl Shared {
                     return Err(error);
                 }
             }
+            position.saw(&record);
             record.publish_segments();
+        }
+        if kind == Kind::Commit {
+            self.remember(branch, &next);
         }
         head.state = next.clone();
         if head.log.is_none() {

@@ -7,15 +7,18 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use ulid::Ulid;
+
 use super::bulk::Target;
 use super::checkpoint;
 use super::commit::{Shared, guard};
+use super::history::Past;
 use super::index;
 use super::lock::Held;
 use super::manifest::{self, Manifest};
 use super::record::{Kind, Operation, encode};
-use super::recover::{self, Files, Head};
-use super::refs::MAIN;
+use super::recover::{self, Files, Head, Position};
+use super::refs::{MAIN, Retention};
 use super::segment;
 use super::wal::{self, WalFile};
 use crate::error::Result;
@@ -35,17 +38,22 @@ impl Shared {
 
     /// Folds the log in; waits if another process does so just now.
     pub(crate) fn checkpoint(&self) -> Result<()> {
+        self.checkpoint_keeping(None)
+    }
+
+    /// Likewise; old versions are kept as `keep` says, this once, or else as the database does.
+    pub(crate) fn checkpoint_keeping(&self, keep: Option<Retention>) -> Result<()> {
         self.may_write()?;
         let (Some(files), Some(target)) = (&self.files, self.target()) else { return Ok(()) };
         let folding = self.folding.hold()?;
-        self.fold(files, target, &folding)
+        self.fold(files, target, &folding, keep)
     }
 
     /// Folds the log in, unless somebody does so just now.
     pub(crate) fn checkpoint_if_free(&self) -> Result<()> {
         self.may_write()?;
         let (Some(files), Some(target)) = (&self.files, self.target()) else { return Ok(()) };
-        self.folding.try_hold()?.map_or(Ok(()), |folding| self.fold(files, target, &folding))
+        self.folding.try_hold()?.map_or(Ok(()), |folding| self.fold(files, target, &folding, None))
     }
 
     /// Folds the log in, unless somebody does so just now. A failure loses nothing: the log stays.
@@ -55,7 +63,7 @@ impl Shared {
         }
     }
 
-    fn fold(&self, files: &Files, target: Target<'_>, _folding: &Held<'_>) -> Result<()> {
+    fn fold(&self, files: &Files, target: Target<'_>, _folding: &Held<'_>, keep: Option<Retention>) -> Result<()> {
         self.follow_manifest(files)?;
         let (planned, hold) = self.read()?;
         for table in planned.tables() {
@@ -68,12 +76,14 @@ impl Shared {
         }
         let known = self.head().clone();
         let Some(position) = &known.log else { return Ok(()) };
-        if !operations.is_empty() || position.bytes() > wal::HEADER {
+        let keep = keep.unwrap_or(known.state.retention);
+        let forgets = !keep.is_some() && !position.history.past.is_empty();
+        if !operations.is_empty() || position.bytes() > wal::HEADER || forgets {
             // All that can be done before others have to wait for it: little is left to be synced, and a file is there.
             self.make_durable(known.state.lsn)?;
             let next = WalFile::create(&files.directory, files.database, position.wal.number + 1, known.state.lsn + 1)?;
             let head = self.switch(files, operations, next)?;
-            self.write_manifest(files, &head)?;
+            self.write_manifest(files, &head, keep)?;
         }
         drop(hold);
         self.reclaim(files)
@@ -84,7 +94,7 @@ impl Shared {
         let held = self.lock.hold()?;
         let mut head = self.head();
         self.catch_up(&mut head, &held)?;
-        let operations = checkpoint::still_fitting(operations, &head.state);
+        let operations = checkpoint::still_fitting(operations, &head.state)?;
         if !operations.is_empty() {
             let payload = encode(&operations)?;
             self.append(&mut head, &held, MAIN, Kind::Rewrite, operations, &payload)?;
@@ -118,13 +128,17 @@ impl Shared {
     }
 
     /// Writes the manifest that takes the place of all log files before the one in which `head` stands.
-    fn write_manifest(&self, files: &Files, at: &Head) -> Result<()> {
+    fn write_manifest(&self, files: &Files, at: &Head, keep: Retention) -> Result<()> {
         let Some(position) = &at.log else { return Ok(()) };
         let current = manifest::read_current(&files.directory)?.unwrap_or_default();
         let number = current.max(position.manifest) + 1;
-        let manifest = Manifest { number, wal: position.wal.number, state: at.state.as_ref().clone() };
+        let (died, died_bytes) = recover::died(files, position, &at.state)?;
+        let last = Past { bytes: position.bytes_before + died_bytes, ..position.base };
+        let now = (at.state.version, recover::now().max(at.state.time));
+        let history = position.history.next(last, died.into_iter(), now, keep);
+        let manifest = Manifest { number, wal: position.wal.number, state: at.state.as_ref().clone(), history };
         manifest.write(&files.directory, files.database)?;
-        self.took_place(number, position.wal.number);
+        self.took_place(&manifest, Some(position));
         if let Some(shm) = &self.shm {
             shm.set_manifest(number);
         }
@@ -142,20 +156,25 @@ impl Shared {
         };
         if let Some(manifest) = Manifest::read(&files.directory, files.database, number, &files.segments)? {
             self.refresh()?;
-            self.took_place(number, manifest.wal);
+            self.took_place(&manifest, None);
         }
         Ok(())
     }
 
-    /// A manifest covers the log before a file.
-    fn took_place(&self, number: u64, first: u64) {
+    /// A manifest covers the log before a file; `before` is where we stood when we began to write it.
+    fn took_place(&self, manifest: &Manifest, before: Option<&Position>) {
         let mut head = self.head();
         if let Some(position) = &mut head.log
-            && position.manifest < number
+            && position.manifest < manifest.number
         {
-            (position.manifest, position.first) = (number, first);
+            let newer = Position::after(manifest, position.wal.clone());
+            let mut seen = newer.seen;
+            let of_before = |segment: &&Ulid| before.is_none_or(|before| !before.seen.contains(segment));
+            position.seen.iter().filter(of_before).for_each(|segment| seen.insert_mut(*segment));
+            (position.manifest, position.first, position.seen) = (newer.manifest, newer.first, seen);
+            (position.base, position.history) = (newer.base, newer.history);
             // At most one file was added to the log since.
-            if position.wal.number == first {
+            if position.wal.number == position.first {
                 position.bytes_before = 0;
             }
         }
@@ -165,6 +184,7 @@ impl Shared {
     pub(crate) fn sweep(&self) -> Result<()> {
         let Some(files) = self.files.as_ref().filter(|files| !files.is_read_only) else { return Ok(()) };
         let Some(_folding) = self.folding.try_hold()? else { return Ok(()) };
+        self.follow_manifest(files)?;
         self.reclaim(files)
     }
 

@@ -8,6 +8,7 @@ use crc32c::crc32c;
 use ulid::Ulid;
 
 use super::codec::{Decoder, Encoder, Flaw};
+use super::history::{History, Past};
 use super::io::{Directory, corrupt};
 use super::refs::{Branch, BranchId, Pin, Retention};
 use super::rows::RowNumbers;
@@ -36,6 +37,7 @@ pub(crate) struct Manifest {
     /// The log file whose first record follows `state`.
     pub(crate) wal: u64,
     pub(crate) state: State,
+    pub(crate) history: History,
 }
 
 /// The name of a manifest within its folder.
@@ -50,11 +52,18 @@ impl Manifest {
         write_current(directory, self.number)
     }
 
+    /// What later ones remember of it.
+    pub(crate) fn past(&self) -> Past {
+        let Self { number, wal, state, .. } = self;
+        Past { manifest: *number, wal: *wal, version: state.version, time: state.time, bytes: 0 }
+    }
+
     pub(crate) fn encode(&self, database: Ulid) -> Result<Vec<u8>> {
         let mut out = Encoder::default();
         out.raw(&database.to_bytes());
         out.u64(self.number);
         out.u64(self.wal);
+        self.history.encode(&mut out);
         encode_state(&mut out, &self.state)?;
         let payload = out.finish();
         let mut file = Encoder::default();
@@ -101,11 +110,12 @@ impl Manifest {
             return Err("it belongs to another database".to_owned());
         }
         let (number, wal) = (from.u64()?, from.u64()?);
+        let history = History::decode(&mut from)?;
         let state = decode_state(&mut from, segments)?;
         if !from.is_empty() {
             return Err("it goes on after its end".to_owned());
         }
-        Ok(Self { number, wal, state })
+        Ok(Self { number, wal, state, history })
     }
 }
 
@@ -123,6 +133,7 @@ fn encode_state(out: &mut Encoder, state: &State) -> Result<()> {
         Sketch::of(tree, before.map(AsRef::as_ref))?.encode(out)?;
     }
     out.u32(state.next_branch);
+    out.u32(state.current.0);
     out.count(state.branches.size());
     for branch in state.branches.values() {
         out.u32(branch.id.0);
@@ -155,7 +166,7 @@ fn decode_state(from: &mut Decoder<'_>, segments: &Segments) -> Result<State, Fl
         let tree = usize::try_from(place).ok().and_then(|place| trees.get(place));
         tree.cloned().ok_or_else(|| "it names a tree that is not in it".to_owned())
     };
-    state.next_branch = from.u32()?;
+    (state.next_branch, state.current) = (from.u32()?, BranchId(from.u32()?));
     for _ in 0..from.count(48)? {
         let id = BranchId(from.u32()?);
         let name = from.text()?.into();

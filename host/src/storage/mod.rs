@@ -6,12 +6,14 @@
 //! key-value space, where the catalog keeps it.
 
 mod bulk;
+mod changes;
 mod check;
 mod checkpoint;
 mod codec;
 mod commit;
 mod encoding;
 mod finder;
+mod history;
 mod hot;
 mod index;
 mod io;
@@ -25,6 +27,7 @@ mod readers;
 mod record;
 mod recover;
 mod refs;
+mod request;
 mod rows;
 mod run;
 mod segment;
@@ -44,15 +47,17 @@ mod wal;
 mod warnings;
 
 pub use bytes::Bytes;
+pub use changes::{Change, Changes};
 pub use encoding::expose;
 pub use finder::{KeySpan, RowPlace};
+pub use history::At;
 pub use part::Part;
 pub use refs::{BranchId, MAIN, Retention};
 pub use snapshot::{Snapshot, TableView};
-pub use spec::{Finding, Info, Key, Options, TableId, TableSpec};
+pub use spec::{BranchInfo, Finding, Info, Key, Options, PinInfo, TableId, TableSpec, VersionInfo};
 pub use statistics::{ColumnStatistics, Sketch};
 pub use store::Store;
-pub use txn::{Link, Savepoint, Transaction};
+pub use txn::{From, Link, Savepoint, Transaction};
 
 /// Rows in a full row group: what one part of a table holds at most.
 pub const ROWS_PER_GROUP: usize = 122_880;

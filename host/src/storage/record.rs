@@ -272,7 +272,7 @@ fn encode_operation(out: &mut Encoder, operation: &Operation) -> Result<()> {
 /// Takes a payload apart, which may be any bytes.
 pub(crate) fn decode(payload: &[u8], segments: &Segments) -> Result<Vec<Operation>, Flaw> {
     let mut from = Decoder::new(payload);
-    let operations = (0..from.count(9)?).map(|_| decode_operation(&mut from, segments)).collect::<Result<_, _>>()?;
+    let operations = (0..from.count(6)?).map(|_| decode_operation(&mut from, segments)).collect::<Result<_, _>>()?;
     if !from.is_empty() {
         return Err("it goes on after its end".to_owned());
     }

@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rpds::RedBlackTreeSetSync;
 use ulid::Ulid;
 
+use super::history::{History, Past};
 use super::index;
 use super::io::{Directory, Mode, corrupt};
 use super::manifest::{self, Manifest};
@@ -14,6 +16,8 @@ use super::record::{Kind, Record, decode};
 use super::refs::Retention;
 use super::segment::{self, SegmentFile, Segments};
 use super::state::State;
+use super::table::Table;
+use super::tree::Tree;
 use super::wal::{self, Next, WalFile};
 use crate::error::{Error, Result, codes};
 
@@ -47,12 +51,40 @@ pub(crate) struct Position {
     /// The first log file that the manifest does not cover, and bytes in files from there to before this one.
     pub(crate) first: u64,
     pub(crate) bytes_before: u64,
+    /// That manifest as one from which old versions are read, and those before it.
+    pub(crate) base: Past,
+    pub(crate) history: Arc<History>,
+    /// Every segment that a version since that manifest may need.
+    pub(crate) seen: RedBlackTreeSetSync<Ulid>,
 }
 
 impl Position {
     /// Bytes that a recovery would have to read.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes_before + self.offset
+    }
+}
+
+impl Position {
+    /// At the beginning of the log after a manifest.
+    pub(crate) fn after(manifest: &Manifest, wal: WalFile) -> Self {
+        let mut seen = RedBlackTreeSetSync::new_sync();
+        files_of(&manifest.state).iter().for_each(|file| seen.insert_mut(file.id));
+        Self {
+            wal,
+            offset: wal::HEADER,
+            manifest: manifest.number,
+            first: manifest.wal,
+            bytes_before: 0,
+            base: manifest.past(),
+            history: Arc::new(manifest.history.clone()),
+            seen,
+        }
+    }
+
+    /// A record was added to the log.
+    pub(crate) fn saw(&mut self, record: &Record) {
+        record.segments().for_each(|file| self.seen.insert_mut(file.id));
     }
 }
 
@@ -88,7 +120,8 @@ pub(crate) fn create(directory: &Directory, retention: Retention) -> Result<Ulid
         directory.create_dir(folder)?;
     }
     WalFile::create(directory, database, 1, 1)?;
-    Manifest { number: 1, wal: 1, state: State::new(retention, now()) }.write(directory, database)?;
+    let state = State::new(retention, now());
+    Manifest { number: 1, wal: 1, state, history: History::default() }.write(directory, database)?;
     manifest::write_format(directory, database)?;
     Ok(database)
 }
@@ -133,8 +166,7 @@ pub(crate) fn load(files: &Files) -> Result<Head> {
         let missing = if let Some(manifest) = manifest {
             match WalFile::open(&files.directory, files.database, manifest.wal, files.is_read_only)? {
                 Some(wal) => {
-                    let position =
-                        Position { wal, offset: wal::HEADER, manifest: number, first: manifest.wal, bytes_before: 0 };
+                    let position = Position::after(&manifest, wal);
                     return Ok(Head { state: Arc::new(manifest.state), log: Some(position) });
                 }
                 None => wal::name(manifest.wal),
@@ -204,6 +236,7 @@ fn replay(files: &Files, head: &mut Head, writers: Writers, found: &mut CaughtUp
             let operations = decode(record.payload, &files.segments);
             let operations = operations.map_err(|flaw| corrupt(&name, &format!("record {lsn}: {flaw}")))?;
             let record = Record { lsn, branch, kind, time, operations };
+            position.saw(&record);
             let next = head.state.apply(&record);
             head.state = Arc::new(next.map_err(|error| corrupt(&name, error.message()))?);
             found.records += 1;
@@ -273,7 +306,16 @@ pub(crate) fn is_followed(files: &Files, position: &Position) -> Result<bool> {
 
 /// Maps every segment of a state, so that it stays readable whatever other processes remove; says whether all were there.
 fn map_segments(state: &State) -> bool {
-    files_of(state).into_iter().all(|file| match (file.frame(), file.is_mapped()) {
+    map_files(files_of(state))
+}
+
+/// Likewise for a tree.
+pub(crate) fn map_tree(tree: &Tree) -> bool {
+    map_files(files_in(tree.tables.values()))
+}
+
+fn map_files(files: Vec<Arc<SegmentFile>>) -> bool {
+    files.into_iter().all(|file| match (file.frame(), file.is_mapped()) {
         (Some(frame), false) => match file.map(frame.length) {
             Ok(()) => true,
             // Whatever else is wrong with it, its reader is told.
@@ -285,9 +327,13 @@ fn map_segments(state: &State) -> bool {
 
 /// The segment files of a state, each once.
 pub(crate) fn files_of(state: &State) -> Vec<Arc<SegmentFile>> {
+    files_in(state.tables().into_iter())
+}
+
+fn files_in<'a>(tables: impl Iterator<Item = &'a Arc<Table>>) -> Vec<Arc<SegmentFile>> {
     let mut files: Vec<Arc<SegmentFile>> = Vec::new();
     let mut known = HashSet::new();
-    for table in state.tables() {
+    for table in tables {
         for (file, _) in table.parts.iter().filter_map(|part| part.stored()) {
             if known.insert(file.id) {
                 files.push(file.clone());
@@ -335,13 +381,32 @@ pub(crate) fn map_loaded(files: &Files, head: &mut Head) -> Result<()> {
     Ok(())
 }
 
-/// Segments to which neither the newest state nor a running transaction refers, and log files and manifests that the
-/// newest manifest replaces. The caller holds the writer lock and has caught up.
+/// The segments that were needed since the newest manifest and are not any more, and the bytes in them.
+pub(crate) fn died(files: &Files, position: &Position, state: &State) -> Result<(Vec<Ulid>, u64)> {
+    let live: HashSet<Ulid> = files_of(state).iter().map(|file| file.id).collect();
+    let (mut died, mut bytes) = (Vec::new(), 0);
+    for &id in position.seen.iter().filter(|id| !live.contains(id)) {
+        if let Some(file) = files.directory.open_if_there(&segment::file_name(id))? {
+            died.push(id);
+            bytes += file.len()?;
+        }
+    }
+    Ok((died, bytes))
+}
+
+/// Segments to which no branch, pin, running transaction or version that is kept refers, and log files and manifests
+/// that no such version needs. The caller holds the writer lock, has caught up and knows the newest manifest.
 pub(crate) fn left_over(files: &Files, head: &Head) -> Result<Vec<String>> {
     let directory = &files.directory;
     let mut left_over = Vec::new();
     let Some(position) = &head.log else { return Ok(left_over) };
-    let used: HashSet<String> = files_of(&head.state).iter().map(|file| file.name()).collect();
+    let history = &position.history;
+    let mut used: HashSet<Ulid> = files_of(&head.state).iter().map(|file| file.id).collect();
+    used.extend(history.dead.keys());
+    if head.state.retention.is_some() {
+        used.extend(position.seen.iter());
+    }
+    let used: HashSet<String> = used.iter().map(|id| segment::file_name(*id)).collect();
     for name in directory.list(segment::FOLDER)? {
         let path = format!("{}/{name}", segment::FOLDER);
         if used.contains(&path) {
@@ -358,15 +423,15 @@ pub(crate) fn left_over(files: &Files, head: &Head) -> Result<Vec<String>> {
     let segments: HashSet<Ulid> =
         segments.filter_map(|name| Ulid::from_string(name.strip_suffix(".arrow")?).ok()).collect();
     left_over.extend(index::left_over(directory, &segments));
+    let needed = history.past.iter().map(|past| past.manifest).chain([position.manifest]);
+    let needed: HashSet<String> = needed.map(manifest::name).collect();
+    let first = history.past.first().map_or(position.first, |past| past.wal);
     let manifests = directory.list(manifest::FOLDER)?.into_iter();
-    left_over.extend(
-        manifests
-            .filter(|name| *name != manifest::name(position.manifest))
-            .map(|name| format!("{}/{name}", manifest::FOLDER)),
-    );
+    left_over
+        .extend(manifests.filter(|name| !needed.contains(name)).map(|name| format!("{}/{name}", manifest::FOLDER)));
     let logs = directory.list(wal::FOLDER)?.into_iter();
     left_over.extend(
-        logs.filter(|name| wal::number(name).is_some_and(|number| number < position.first))
+        logs.filter(|name| wal::number(name).is_some_and(|number| number < first))
             .map(|name| format!("{}/{name}", wal::FOLDER)),
     );
     Ok(left_over)

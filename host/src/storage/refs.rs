@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::codec::{Decoder, Encoder, Flaw};
+use super::request::no_branch;
 use super::segment::Segments;
 use super::sketch::Sketch;
 use super::state::State;
@@ -56,6 +57,13 @@ impl Retention {
     pub const NONE: Self = Self { versions: 0, time: 0, bytes: 0 };
 }
 
+impl Retention {
+    /// Whether it asks for anything.
+    pub(crate) fn is_some(&self) -> bool {
+        (self.versions > 0 || self.time > 0) && self.bytes > 0
+    }
+}
+
 impl Default for Retention {
     fn default() -> Self {
         Self { versions: 100, time: 24 * 3600 * 1_000_000, bytes: 1 << 30 }
@@ -71,19 +79,37 @@ pub(crate) enum Origin {
     Head(BranchId),
     /// The one that a pin holds.
     Pin(Arc<str>),
-    /// One that nothing holds, as it differs from the one that the record's branch stands on.
+    /// One that nothing holds, as it differs from the one that the record's branch stood on before.
     Sketch(Arc<Sketch>),
 }
 
 /// A change of branches or pins.
 #[derive(Clone, Debug)]
 pub(crate) enum Reference {
-    CreateBranch { name: Arc<str>, origin: Origin },
-    DropBranch { branch: BranchId },
-    MoveBranch { branch: BranchId, origin: Origin },
-    Pin { name: Arc<str>, branch: BranchId, origin: Origin },
-    Unpin { name: Arc<str> },
+    CreateBranch {
+        name: Arc<str>,
+        origin: Origin,
+    },
+    DropBranch {
+        branch: BranchId,
+    },
+    MoveBranch {
+        branch: BranchId,
+        origin: Origin,
+    },
+    Pin {
+        name: Arc<str>,
+        branch: BranchId,
+        origin: Origin,
+    },
+    Unpin {
+        name: Arc<str>,
+    },
     Retain(Retention),
+    /// Sessions begin on this branch from now on.
+    Switch {
+        branch: BranchId,
+    },
 }
 
 const CREATE: u8 = 1;
@@ -92,42 +118,42 @@ const MOVE: u8 = 3;
 const PIN: u8 = 4;
 const UNPIN: u8 = 5;
 const RETAIN: u8 = 6;
+const SWITCH: u8 = 7;
 
 impl State {
-    /// Makes one change of branches or pins; `on` is the branch of the record.
-    pub(crate) fn refer(&mut self, change: &Reference, on: BranchId) -> Result<()> {
+    /// Makes one change of branches or pins; `before` is the tree of the record's branch before the record.
+    pub(crate) fn refer(&mut self, change: &Reference, before: &Tree) -> Result<()> {
         match change {
             Reference::CreateBranch { name, origin } => {
                 if self.branch_named(name).is_some() {
                     return Err(misfit(&format!("branch `{name}` is created twice")));
                 }
-                let tree = self.origin(origin, on)?;
+                let tree = self.origin(origin, before)?;
                 let id = BranchId(self.next_branch);
                 self.next_branch =
                     self.next_branch.checked_add(1).ok_or_else(|| misfit("there are too many branches"))?;
                 let parent = match origin {
-                    Origin::Empty => None,
+                    Origin::Empty | Origin::Sketch(_) => None,
                     Origin::Head(branch) => Some(*branch),
                     Origin::Pin(name) => self.pins.get(name).map(|pin| pin.branch),
-                    Origin::Sketch(_) => Some(on),
                 };
                 let (created, from) = (self.time, tree.version);
                 let branch = Branch { id, name: name.clone(), parent, created, moved: self.lsn, from, tree };
                 self.branches.insert_mut(id, Arc::new(branch));
             }
             Reference::DropBranch { branch } => {
-                if *branch == MAIN || !self.branches.remove_mut(branch) {
+                if *branch == MAIN || *branch == self.current || !self.branches.remove_mut(branch) {
                     return Err(misfit("a branch is dropped that is not there"));
                 }
             }
             Reference::MoveBranch { branch, origin } => {
-                let tree = self.origin(origin, on)?;
+                let tree = self.origin(origin, before)?;
                 let old = self.branches.get(branch).ok_or_else(|| misfit("a branch is moved that is not there"))?;
                 let next = Branch { tree, moved: self.lsn, ..Branch::clone(old) };
                 self.branches.insert_mut(*branch, Arc::new(next));
             }
             Reference::Pin { name, branch, origin } => {
-                let tree = self.origin(origin, on)?;
+                let tree = self.origin(origin, before)?;
                 self.pins.insert_mut(name.clone(), Pin { branch: *branch, tree });
             }
             Reference::Unpin { name } => {
@@ -136,6 +162,12 @@ impl State {
                 }
             }
             Reference::Retain(retention) => self.retention = *retention,
+            Reference::Switch { branch } => {
+                if !self.branches.contains_key(branch) {
+                    return Err(misfit("sessions begin on a branch that is not there"));
+                }
+                self.current = *branch;
+            }
         }
         Ok(())
     }
@@ -144,16 +176,18 @@ impl State {
         self.branches.values().find(|branch| *branch.name == *name)
     }
 
-    fn origin(&self, origin: &Origin, on: BranchId) -> Result<Arc<Tree>> {
+    /// The branch of this name; no name means the one on which sessions begin.
+    pub(crate) fn branch_or_current(&self, name: &str) -> Result<&Arc<Branch>> {
+        if name.is_empty() { self.current() } else { self.branch_named(name).ok_or_else(|| no_branch(name)) }
+    }
+
+    fn origin(&self, origin: &Origin, before: &Tree) -> Result<Arc<Tree>> {
         let none = || misfit("a tree is named that is not there");
         match origin {
             Origin::Empty => Ok(Arc::new(Tree::empty())),
             Origin::Head(branch) => self.tree(*branch).cloned().ok_or_else(none),
             Origin::Pin(name) => self.pins.get(name).map(|pin| pin.tree.clone()).ok_or_else(none),
-            Origin::Sketch(sketch) => {
-                let base = self.tree(on).ok_or_else(none)?;
-                sketch.realize(Some(base)).map(Arc::new).map_err(|flaw| misfit(&flaw))
-            }
+            Origin::Sketch(sketch) => sketch.realize(Some(before)).map(Arc::new).map_err(|flaw| misfit(&flaw)),
         }
     }
 }
@@ -189,6 +223,10 @@ impl Reference {
                 out.u8(RETAIN);
                 retention.encode(out);
             }
+            Self::Switch { branch } => {
+                out.u8(SWITCH);
+                out.u32(branch.0);
+            }
         }
         Ok(())
     }
@@ -204,6 +242,7 @@ impl Reference {
             }
             UNPIN => Self::Unpin { name: from.text()?.into() },
             RETAIN => Self::Retain(Retention::decode(from)?),
+            SWITCH => Self::Switch { branch: BranchId(from.u32()?) },
             tag => return Err(format!("it has a change of branches of unknown kind {tag}")),
         })
     }

@@ -38,6 +38,10 @@ impl Snapshot {
         self.tree.version
     }
 
+    pub(crate) fn find_table(&self, table: TableId) -> Option<&Arc<Table>> {
+        self.tree.tables.get(&table)
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Option<Bytes> {
         self.tree.entries.get(key).map(|entry| entry.value.clone())

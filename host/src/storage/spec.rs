@@ -122,13 +122,13 @@ pub struct Info {
     pub id: String,
     /// The version of the file format.
     pub format: u32,
-    /// The newest version of the main branch.
+    /// The newest version of the branch on which sessions begin.
     pub version: u64,
     /// The newest version of any branch.
     pub newest: u64,
     /// Branches, the main one included.
     pub branches: u64,
-    /// Number of tables on the main branch.
+    /// Number of tables on that branch.
     pub tables: u64,
     /// Live rows in them.
     pub rows: u64,
@@ -142,6 +142,49 @@ pub struct Info {
     pub wal_bytes: u64,
     /// Number of the newest manifest; 0 before the first checkpoint.
     pub manifest: u64,
+}
+
+/// A branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BranchInfo {
+    /// What it is called.
+    pub name: String,
+    /// The version that it stands on.
+    pub version: u64,
+    /// When that was committed, in microseconds since 1970 (UTC).
+    pub time: i64,
+    /// The branch that it was made on, if that is still there.
+    pub parent: Option<String>,
+    /// The version that it began with.
+    pub from: u64,
+    /// When it was made, in microseconds since 1970 (UTC).
+    pub created: i64,
+    /// Whether sessions begin on it.
+    pub is_current: bool,
+}
+
+/// A version that can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionInfo {
+    /// Its number, counted over all branches.
+    pub version: u64,
+    /// The branch that it was committed on, if that is still there.
+    pub branch: Option<String>,
+    /// When, in microseconds since 1970 (UTC).
+    pub time: i64,
+    /// The pins that hold it.
+    pub pins: Vec<String>,
+}
+
+/// A pin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinInfo {
+    /// What it is called.
+    pub name: String,
+    /// The version that it holds.
+    pub version: u64,
+    /// When that was committed, in microseconds since 1970 (UTC).
+    pub time: i64,
 }
 
 /// Something that `check` found to be wrong.

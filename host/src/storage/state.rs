@@ -25,6 +25,8 @@ pub(crate) struct State {
     /// When the newest record was written, in microseconds since 1970 (UTC). It never goes back, whatever the clock does.
     pub(crate) time: i64,
     pub(crate) branches: RedBlackTreeMapSync<BranchId, Arc<Branch>>,
+    /// The branch on which sessions begin.
+    pub(crate) current: BranchId,
     /// The number of the next branch.
     pub(crate) next_branch: u32,
     /// Versions that are kept whatever the retention says.
@@ -44,6 +46,7 @@ impl State {
             version: 0,
             time,
             branches: RedBlackTreeMapSync::new_sync().insert(MAIN, Arc::new(main)),
+            current: MAIN,
             next_branch: MAIN.0 + 1,
             pins: RedBlackTreeMapSync::new_sync(),
             retention,
@@ -61,9 +64,14 @@ impl State {
         self.branches.get(&branch).map(|branch| &branch.tree)
     }
 
-    /// The tree of the main branch.
+    /// The branch on which sessions begin.
+    pub(crate) fn current(&self) -> Result<&Arc<Branch>> {
+        self.branches.get(&self.current).ok_or_else(|| misfit("the branch on which sessions begin is not there"))
+    }
+
+    /// The tree of that branch.
     pub(crate) fn main(&self) -> Result<&Arc<Tree>> {
-        self.tree(MAIN).ok_or_else(|| misfit("the main branch is not there"))
+        self.current().map(|branch| &branch.tree)
     }
 
     /// The trees that branches and pins hold, each once.
@@ -114,7 +122,7 @@ impl State {
         for operation in others {
             match operation {
                 Operation::Rewrite(rewrite) => next.rewrite(rewrite)?,
-                Operation::Refer(change) => next.refer(change, record.branch)?,
+                Operation::Refer(change) => next.refer(change, &branch.tree)?,
                 _ => {}
             }
         }
@@ -130,7 +138,7 @@ impl State {
     }
 
     /// Puts row groups in the place of parts, in every tree that has those rows.
-    fn rewrite(&mut self, rewrite: &Rewrite) -> Result<()> {
+    pub(crate) fn rewrite(&mut self, rewrite: &Rewrite) -> Result<()> {
         let mut new: HashMap<*const Table, Arc<Table>> = HashMap::new();
         let mut parts: Option<Vec<Part>> = None;
         for table in self.tables() {

@@ -16,7 +16,9 @@ use super::refs::Branch;
 use super::snapshot::Snapshot;
 use super::spec::{Finding, Info, Options};
 use super::txn::{Transaction, Work};
-use crate::error::{Error, Result, codes};
+use crate::error::Result;
+
+pub(crate) mod versions;
 
 /// An open database. Clones share it, and the last one to go closes it.
 #[derive(Clone, Debug)]
@@ -62,22 +64,23 @@ impl Store {
         }
     }
 
-    /// Begins a transaction on the newest version, also of what other processes committed.
+    /// Begins a transaction on the newest version of the branch on which sessions begin, also of what other processes
+    /// committed.
     ///
     /// # Errors
     /// `CORRUPT` or `IO` when what other processes wrote cannot be read.
     pub fn begin(&self) -> Result<Transaction> {
-        self.begin_on("main")
+        self.begin_on("")
     }
 
-    /// Begins a transaction on the newest version of a branch.
+    /// Begins a transaction on the newest version of a branch; no name means the one on which sessions begin.
     ///
     /// # Errors
     /// `NO_OBJECT` when there is no such branch, and as `begin`.
     pub fn begin_on(&self, branch: &str) -> Result<Transaction> {
         let (newest, hold) = self.0.read()?;
-        let base = newest.branch_named(branch).ok_or_else(|| no_branch(branch))?;
-        Ok(Transaction::new(self.clone(), base.clone(), hold, self.is_read_only()))
+        let base = newest.branch_or_current(branch)?;
+        Ok(Transaction::new(self.clone(), newest.clone(), base.clone(), hold, self.is_read_only()))
     }
 
     /// The newest version of any branch that this process has seen; `begin` looks for newer ones.
@@ -170,9 +173,4 @@ impl Drop for Shared {
             self.checkpoint_or_warn();
         }
     }
-}
-
-fn no_branch(name: &str) -> Error {
-    Error::new(codes::NO_OBJECT, format!("there is no branch `{name}`"))
-        .help("run `kodiak db branches` for those there are")
 }

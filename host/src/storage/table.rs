@@ -193,11 +193,16 @@ impl Table {
         self.parts.iter().all(|part| part.is_memory() || !crosses(part))
     }
 
+    /// The parts that may have rows with ids in `range`, both ends included.
+    pub(crate) fn live_parts(&self, range: (u64, u64)) -> &[Part] {
+        let start = self.parts.partition_point(|part| part.ids().last() < Some(range.0));
+        let end = self.parts.partition_point(|part| part.ids().first() <= Some(range.1));
+        self.parts.get(start..end).unwrap_or_default()
+    }
+
     /// The ids of the live rows with ids in `range`, both ends included.
     pub(crate) fn live_in(&self, range: (u64, u64)) -> RoaringTreemap {
-        let start = self.parts.partition_point(|part| part.ids().last() < Some(range.0));
-        let inside = self.parts[start..].iter().take_while(|part| part.ids().first() <= Some(range.1));
-        inside.flat_map(Part::live_ids).filter(|id| (range.0..=range.1).contains(id)).collect()
+        self.live_parts(range).iter().flat_map(Part::live_ids).filter(|id| (range.0..=range.1).contains(id)).collect()
     }
 
     /// Whether a row with this id is there and not deleted.

@@ -17,10 +17,13 @@ use roaring::RoaringTreemap;
 use super::bulk::{Spill, Target, Writers};
 use super::readers::Hold;
 use super::record::{Attached, Batch, Operation};
-use super::refs::Branch;
+use super::refs::{Branch, Retention};
+use super::request::{Own, Request, Source, references};
 use super::snapshot::Snapshot;
-use super::spec::{TableId, TableSpec};
+use super::spec::{BranchInfo, PinInfo, TableId, TableSpec};
+use super::state::State;
 use super::store::Store;
+use super::store::versions::{branches, pins};
 use super::table::{Table, compact};
 use super::tree::{Entry, Tree};
 use super::{PROVISIONAL, ROWS_PER_GROUP};
@@ -35,12 +38,25 @@ pub struct Transaction {
     store: Store,
     /// As long as it lives, the files of its base stay.
     hold: Hold,
+    /// Everything as it was.
+    newest: Arc<State>,
     /// The branch as it was.
     base: Arc<Branch>,
     changes: Mutex<Changes>,
     /// Files that rows are being written to. Savepoints do not know them: going back completes them as they are.
     writers: Mutex<Writers>,
     read_only: AtomicBool,
+}
+
+/// What a branch or pin is to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From<'a> {
+    /// Nothing: no table, no entry.
+    Empty,
+    /// What a branch stands on at commit; for the transaction's own branch with its changes.
+    Branch(&'a str),
+    /// A version that can be read.
+    Version(u64),
 }
 
 /// A place within a transaction to which it can go back.
@@ -56,6 +72,7 @@ struct Changes {
     entries: Arc<BTreeMap<Bytes, Option<Bytes>>>,
     /// Links that must hold at commit whatever others committed meanwhile.
     links: Arc<Vec<Link>>,
+    requests: Arc<Vec<Request>>,
 }
 
 /// Rows of one table that refer to rows of another by a key: the caller saw to it that what it changed is right in its
@@ -80,12 +97,18 @@ struct Touched {
 }
 
 impl Transaction {
-    pub(crate) fn new(store: Store, base: Arc<Branch>, hold: Hold, read_only: bool) -> Self {
-        let (tables, entries, links) = Default::default();
-        let changes = Changes { tree: base.tree.clone(), tables, entries, links };
+    pub(crate) fn new(store: Store, newest: Arc<State>, base: Arc<Branch>, hold: Hold, read_only: bool) -> Self {
+        let changes = Changes {
+            tree: base.tree.clone(),
+            tables: Arc::default(),
+            entries: Arc::default(),
+            links: Arc::default(),
+            requests: Arc::default(),
+        };
         Self {
             store,
             hold,
+            newest,
             base,
             changes: Mutex::new(changes),
             writers: Mutex::default(),
@@ -248,6 +271,116 @@ impl Transaction {
         Ok(())
     }
 
+    /// The branch that it changes.
+    pub fn branch(&self) -> &str {
+        &self.base.name
+    }
+
+    /// The branches, with what this transaction asked for.
+    ///
+    /// # Errors
+    /// As the requests.
+    pub fn branches(&self) -> Result<Vec<BranchInfo>> {
+        Ok(branches(&self.changes().foreseen(&self.newest, &self.base)?))
+    }
+
+    /// The pins, with what this transaction asked for.
+    ///
+    /// # Errors
+    /// As the requests.
+    pub fn pins(&self) -> Result<Vec<PinInfo>> {
+        Ok(pins(&self.changes().foreseen(&self.newest, &self.base)?))
+    }
+
+    /// Makes a branch at commit. No row is copied.
+    ///
+    /// # Errors
+    /// `EXISTS`, `VALUE` for an impossible name, `NO_OBJECT`, `NOT_RETAINED` or `NO_VERSION` for its beginning,
+    /// `READ_ONLY`.
+    pub fn create_branch(&self, name: &str, from: From<'_>) -> Result<()> {
+        let source = self.source(from)?;
+        self.request(Request::Create { name: name.into(), source })
+    }
+
+    /// Drops a branch at commit. Its versions stay as long as the retention keeps them.
+    ///
+    /// # Errors
+    /// `NO_OBJECT`, `UNSUPPORTED` for the main branch, `READ_ONLY`.
+    pub fn drop_branch(&self, name: &str) -> Result<()> {
+        self.request(Request::Drop { name: name.into() })
+    }
+
+    /// Puts a branch on another version at commit, if it then stands on the expected one. Transactions that are open
+    /// on it conflict.
+    ///
+    /// # Errors
+    /// `CONFLICT` when it stands elsewhere, now or at commit; otherwise as [`Transaction::create_branch`].
+    pub fn move_branch(&self, name: &str, expected: u64, to: From<'_>) -> Result<()> {
+        let source = self.source(to)?;
+        self.request(Request::Move { name: name.into(), expected, source })
+    }
+
+    /// Keeps a version whatever the retention says, until it is unpinned; a pin of that name is moved.
+    ///
+    /// # Errors
+    /// As [`Transaction::create_branch`].
+    pub fn pin(&self, name: &str, version: From<'_>) -> Result<()> {
+        let source = self.source(version)?;
+        self.request(Request::Pin { name: name.into(), source })
+    }
+
+    /// Takes a pin away.
+    ///
+    /// # Errors
+    /// `NO_OBJECT`, `READ_ONLY`.
+    pub fn unpin(&self, name: &str) -> Result<()> {
+        self.request(Request::Unpin { name: name.into() })
+    }
+
+    /// Makes sessions begin on a branch from the commit on, in every process.
+    ///
+    /// # Errors
+    /// `NO_OBJECT`, `READ_ONLY`.
+    pub fn switch_branch(&self, name: &str) -> Result<()> {
+        self.request(Request::Switch { name: name.into() })
+    }
+
+    /// How long old versions are kept, as far as this transaction sees.
+    ///
+    /// # Errors
+    /// As the requests.
+    pub fn retention(&self) -> Result<Retention> {
+        Ok(self.changes().foreseen(&self.newest, &self.base)?.retention)
+    }
+
+    /// Says how long old versions are kept from now on.
+    ///
+    /// # Errors
+    /// `READ_ONLY`.
+    pub fn retain(&self, retention: Retention) -> Result<()> {
+        self.request(Request::Retain(retention))
+    }
+
+    fn source(&self, from: From<'_>) -> Result<Source> {
+        Ok(match from {
+            From::Empty => Source::Empty,
+            From::Branch(name) => Source::Branch(name.into()),
+            From::Version(version) => {
+                let (branch, tree) = self.store.tree_of_version(version)?;
+                Source::Tree(branch, tree)
+            }
+        })
+    }
+
+    fn request(&self, request: Request) -> Result<()> {
+        let mut changes = self.writable()?;
+        let mut next = changes.clone();
+        Arc::make_mut(&mut next.requests).push(request);
+        next.foreseen(&self.newest, &self.base)?;
+        *changes = next;
+        Ok(())
+    }
+
     /// Marks this moment.
     pub fn savepoint(&self) -> Savepoint {
         Savepoint(self.changes().clone())
@@ -270,7 +403,7 @@ impl Transaction {
     /// `CONFLICT` when another transaction was first; `IO`, `NO_SPACE`, `POISONED` when the log cannot be written.
     pub fn commit(self) -> Result<u64> {
         let mut changes = self.changes().clone();
-        if changes.tables.is_empty() && changes.entries.is_empty() {
+        if changes.tables.is_empty() && changes.entries.is_empty() && changes.requests.is_empty() {
             return Ok(self.base.tree.version);
         }
         if let Some(target) = self.store.target() {
@@ -297,6 +430,22 @@ impl Transaction {
 }
 
 impl Changes {
+    /// The state with what was asked for of branches and pins.
+    fn foreseen(&self, newest: &State, base: &Arc<Branch>) -> Result<State> {
+        let mut state = newest.clone();
+        let own = Branch { tree: self.tree.clone(), ..Branch::clone(base) };
+        state.branches.insert_mut(own.id, Arc::new(own));
+        for reference in references(&self.requests, &state, &self.own(base))? {
+            state.refer(&reference, &base.tree)?;
+        }
+        Ok(state)
+    }
+
+    fn own(&self, branch: &Branch) -> Own {
+        let is_changed = !self.tables.is_empty() || !self.entries.is_empty();
+        Own { branch: branch.id, before: branch.tree.clone(), is_changed }
+    }
+
     fn touch(&mut self, table: TableId) -> &mut Touched {
         Arc::make_mut(&mut self.tables).entry(table).or_default()
     }
@@ -437,6 +586,20 @@ impl Work {
             }
         }
         Ok(())
+    }
+
+    /// The changes of branches and pins that were asked for, as they are to be made to a state.
+    pub(crate) fn references(&self, head: &State, branch: &Branch) -> Result<Vec<Operation>> {
+        let own = self.0.own(branch);
+        if own.is_changed && self.0.requests.iter().any(|request| request.replaces(branch)) {
+            let message = format!("a transaction that changes the branch `{}` cannot move or drop it", branch.name);
+            return Err(Error::new(codes::UNSUPPORTED, message));
+        }
+        let references = references(&self.0.requests, head, &own).map_err(|error| match error.is(codes::CONFLICT) {
+            true => error,
+            false => conflict(&format!("made this impossible: {}", error.message())),
+        });
+        Ok(references?.into_iter().map(Operation::Refer).collect())
     }
 
     /// Whether files may not be needed any more.

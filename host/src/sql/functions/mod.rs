@@ -30,7 +30,8 @@ pub(crate) struct Functions {
 }
 
 /// Table functions that are built in.
-pub(crate) const TABLE_FUNCTIONS: &[&str] = &["generate_series", "range", "unnest", "read_csv", "read_parquet"];
+pub(crate) const TABLE_FUNCTIONS: &[&str] =
+    &["changes", "generate_series", "range", "unnest", "read_csv", "read_parquet"];
 
 /// The table of built-in functions.
 pub(crate) fn built_in() -> &'static Functions {

@@ -31,6 +31,11 @@ const ALIGNMENT: usize = 64;
 /// The folder of segments.
 pub(crate) const FOLDER: &str = "segments";
 
+/// The name of a segment within the database.
+pub(crate) fn file_name(id: Ulid) -> String {
+    format!("{FOLDER}/{id}.arrow")
+}
+
 /// One segment file. While it is unpublished it is locked, and dropping it removes it: nothing refers to it but the
 /// transaction that writes it.
 #[derive(Debug)]
@@ -66,7 +71,7 @@ pub(crate) struct Frame {
 
 impl SegmentFile {
     pub(crate) fn name(&self) -> String {
-        format!("{FOLDER}/{}.arrow", self.id)
+        file_name(self.id)
     }
 
     /// The database that it is in.

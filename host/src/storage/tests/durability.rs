@@ -8,7 +8,7 @@ use arrow::datatypes::{Fields, Int32Type};
 use super::faulty::Twin;
 use super::*;
 use crate::error::codes;
-use crate::storage::Options;
+use crate::storage::{Options, Retention};
 
 fn open(path: &Path) -> Store {
     Store::open(path, &Options::default()).unwrap()
@@ -16,7 +16,7 @@ fn open(path: &Path) -> Store {
 
 /// Small bounds, so that a few rows take the paths of many.
 fn small() -> Options {
-    Options { spill_rows_max: 20, group_rows: 16, ..Options::default() }
+    Options { spill_rows_max: 20, group_rows: 16, retention: Retention::NONE, ..Options::default() }
 }
 
 fn insert(store: &Store, table: TableId, rows: &[(i64, &str)]) {

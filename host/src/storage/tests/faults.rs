@@ -6,13 +6,20 @@ use std::collections::BTreeMap;
 use super::faulty::{Fault, Twin};
 use super::*;
 use crate::error::{Error, codes};
-use crate::storage::Options;
+use crate::storage::{Options, Retention};
 
 type Model = BTreeMap<i64, String>;
 
 /// Tiny bounds: segments, checkpoints and rotations happen all the time.
 fn tiny() -> Options {
-    Options { wal_bytes_max: 3000, close_wal_bytes_max: 500, spill_rows_max: 6, group_rows: 4, ..Options::default() }
+    Options {
+        wal_bytes_max: 3000,
+        close_wal_bytes_max: 500,
+        spill_rows_max: 6,
+        group_rows: 4,
+        retention: Retention::NONE,
+        ..Options::default()
+    }
 }
 
 fn open(twin: &Twin) -> crate::error::Result<Store> {

@@ -8,6 +8,7 @@ use ulid::Ulid;
 use super::faulty::Twin;
 use super::*;
 use crate::storage::bulk::{Target, rewrite};
+use crate::storage::history::{History, Past};
 use crate::storage::lock::WriterLock;
 use crate::storage::manifest::Manifest;
 use crate::storage::record::{Batch, Kind, Operation, Record, Rewrite, decode, encode};
@@ -117,7 +118,9 @@ proptest! {
         let (_, operations) = every_operation(&segments);
         let state = State::empty().apply(&Record { lsn: 1, branch: MAIN, kind: Kind::Commit, time: 1, operations }).unwrap();
         let database = Ulid::from_bytes([3; 16]);
-        let whole = Manifest { number: 1, wal: 1, state }.encode(database).unwrap();
+        let past = Past { manifest: 1, wal: 1, version: 0, time: 0, bytes: 9 };
+        let history = History { past: vec![past], dead: [(Ulid::from_bytes([4; 16]), 1)].into() };
+        let whole = Manifest { number: 1, wal: 1, state, history }.encode(database).unwrap();
         prop_assert!(Manifest::decode(&whole, database, &segments).is_ok());
         let mut payload = whole[24..].to_vec();
         apply_harm(&mut payload, &harm);

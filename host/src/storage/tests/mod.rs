@@ -1,6 +1,7 @@
 //! Tests of the whole of storage through its door. Tests of one file's insides stand in that file.
 #![allow(clippy::unwrap_used)]
 
+mod changes;
 mod durability;
 mod faults;
 pub(crate) mod faulty;
@@ -11,6 +12,7 @@ mod processes;
 mod segments;
 mod sharing;
 mod transactions;
+mod versions;
 
 use std::sync::Arc;
 

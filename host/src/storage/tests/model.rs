@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::faulty::Twin;
 use super::*;
 use crate::error::codes;
-use crate::storage::{Options, Savepoint, Transaction};
+use crate::storage::{Options, Retention, Savepoint, Transaction};
 
 const TRANSACTIONS: usize = 3;
 
@@ -61,7 +61,14 @@ struct Open {
 }
 
 fn tiny() -> Options {
-    Options { wal_bytes_max: 6000, close_wal_bytes_max: 2000, spill_rows_max: 9, group_rows: 5, ..Options::default() }
+    Options {
+        wal_bytes_max: 6000,
+        close_wal_bytes_max: 2000,
+        spill_rows_max: 9,
+        group_rows: 5,
+        retention: Retention::NONE,
+        ..Options::default()
+    }
 }
 
 fn shown(snapshot: &Snapshot, table: TableId) -> Model {

@@ -8,14 +8,14 @@ use proptest::prelude::*;
 use super::faulty::{Fault, Twin};
 use super::*;
 use crate::error::codes;
-use crate::storage::Options;
+use crate::storage::{Options, Retention};
 
 fn open(twin: &Twin) -> Store {
     Store::open_on(Arc::new(twin.clone()), Twin::root(), &small()).unwrap()
 }
 
 fn small() -> Options {
-    Options { spill_rows_max: 20, group_rows: 16, ..Options::default() }
+    Options { spill_rows_max: 20, group_rows: 16, retention: Retention::NONE, ..Options::default() }
 }
 
 fn insert(store: &Store, table: TableId, rows: &[(i64, &str)]) {
