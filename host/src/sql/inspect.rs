@@ -252,7 +252,7 @@ mod tests {
         let changed = uses("SELECT * FROM changes('s.t', 1, 2)").expect("uses");
         assert!(changed.relations.contains(&(Some("s".into()), "t".into())));
         let unknown = uses("SELECT * FROM changes($1, 1, 2)").expect("uses");
-        assert!(unknown.relations.iter().all(|(schema, _)| schema.is_some()));
+        assert!(unknown.relations.iter().any(|(schema, _)| schema.is_some()), "it may be any table");
         assert!(uses("ALTER DATABASE DROP BRANCH b").expect("uses").writes);
         assert!(!uses("USE BRANCH b").expect("uses").writes);
         assert!(uses("DELETE FROM t").expect("uses").writes);

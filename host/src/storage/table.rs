@@ -171,6 +171,8 @@ impl Table {
             }
             let dead = (0u32..).zip(ids.iter()).filter(|&(_, id)| !live(id)).map(|(position, _)| position).collect();
             let part = group.with_deleted(dead);
+            // Rows that only other branches have may come after ours.
+            self.next_row = self.next_row.max(ids.last().map_or(0, |last| last + 1));
             rows += part.rows() as u64;
             if part.rows() > 0 {
                 new.push(part);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::faulty::{Fault, Twin};
 use super::*;
 use crate::error::{Error, codes};
-use crate::storage::{Options, Retention};
+use crate::storage::{From, Options, Retention};
 
 type Model = BTreeMap<i64, String>;
 
@@ -97,6 +97,12 @@ impl Trial {
             transaction.append(table, batch(&rows))?;
             next.extend(new);
         }
+        if number.is_multiple_of(3) {
+            // A branch comes and goes with the rows of its commit.
+            let made = branches_of(&snapshot);
+            transaction.create_branch(&format!("b{made}"), From::Branch("main"))?;
+            transaction.put(b"branches", &(made + 1).to_le_bytes())?;
+        }
         match transaction.commit() {
             Ok(_) => {
                 (self.table, self.sure) = (Some(table), next);
@@ -124,6 +130,12 @@ impl Trial {
             self.sure,
             self.perhaps
         );
+        let made = branches_of(&store.snapshot().unwrap());
+        assert_eq!(store.branches().unwrap().len() as u64, 1 + made, "{story}: branches");
+        for branch in 0..made {
+            let snapshot = store.snapshot_of(&format!("b{branch}")).unwrap();
+            assert!(contents(&snapshot).is_ok() && branches_of(&snapshot) == branch + 1, "{story}: branch {branch}");
+        }
         let mut after = Trial { table: table_of(&store), sure: found, perhaps: None };
         after.set(&store, &Step::Set(100, 3), 999).unwrap_or_else(|error| panic!("{story}: {error:?}"));
         store.checkpoint().unwrap();
@@ -132,6 +144,11 @@ impl Trial {
         drop(store);
         assert_eq!(contents(&open(twin).unwrap().begin().unwrap().snapshot()), Ok(after.sure), "{story}");
     }
+}
+
+/// How many branches were made, as the rows' own commit says.
+fn branches_of(snapshot: &Snapshot) -> u64 {
+    snapshot.get(b"branches").map_or(0, |bytes| u64::from_le_bytes(bytes.as_ref().try_into().unwrap()))
 }
 
 fn is_unknown(store: &Store) -> bool {

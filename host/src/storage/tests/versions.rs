@@ -279,7 +279,7 @@ fn what_is_not_kept_is_said_and_its_space_comes_back() {
 #[test]
 fn history_is_let_go_when_it_takes_too_much_room() {
     let folder = tempfile::tempdir().unwrap();
-    let keep = Retention { versions: u64::MAX, time: 0, bytes: 60_000 };
+    let keep = Retention { versions: u64::MAX, time: 0, bytes: 150_000 };
     let store = Store::open(folder.path(), &small(keep)).unwrap();
     let table = table_with(&store, &[]);
     for round in 0..60 {
