@@ -78,7 +78,7 @@ pub(super) fn changes(scope: &Arc<Scope>, values: &[ScalarValue]) -> Result<Arc<
     let name = name.ok_or_else(|| Error::new(codes::PARAMETERS, "the first argument of `changes` names a table"))?;
     let (schema, name) = match name.split_once('.') {
         Some((schema, name)) => (schema.to_owned(), name),
-        None => (scope.settings.schema.clone(), name),
+        None => (scope.path.clone(), name),
     };
     let (from, to) = (self::scope(scope, version(from.clone())?)?, self::scope(scope, version(to.clone())?)?);
     let id = |scope: &Scope| -> Result<Option<TableId>> {

@@ -100,6 +100,9 @@ impl Scope {
             owner: self.owner.clone(),
             extensions: Arc::clone(&self.extensions),
             found: Mutex::new(found),
+            path: self.path.clone(),
+            values: Arc::clone(&self.values),
+            reading: Mutex::new(lock(&self.reading).clone()),
             state: self.state.clone(),
         }
     }
