@@ -205,10 +205,12 @@ fn table_in(call: &TableFactor) -> (Option<String>, String) {
         TableFactor::Function { args, .. } => args.first(),
         _ => None,
     };
-    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) = args else {
-        return (Some(EVERYTHING.to_owned()), EVERYTHING.to_owned());
+    let name = match args {
+        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value)))) => value.value.clone().into_string(),
+        _ => None,
     };
-    let name = value.value.clone().into_string().unwrap_or_else(|| EVERYTHING.to_owned());
+    // A parameter may name any table.
+    let Some(name) = name else { return (Some(EVERYTHING.to_owned()), EVERYTHING.to_owned()) };
     match name.split_once('.') {
         Some((schema, name)) => (Some(schema.to_owned()), name.to_owned()),
         None => (None, name),
