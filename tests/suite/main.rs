@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod abi_matrix;
+mod attach;
 mod blob;
 mod cli;
 mod connection;

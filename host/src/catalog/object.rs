@@ -56,6 +56,9 @@ pub struct Table {
     /// The extension it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// The attached database that it is in, under its name in the session; none is the session's own.
+    #[serde(skip)]
+    pub database: Option<String>,
 }
 
 /// A column.
@@ -274,7 +277,9 @@ impl Table {
 
     /// The name to show: qualified unless it lies in the main schema.
     pub fn label(&self) -> String {
-        if self.schema == super::MAIN { self.name.clone() } else { format!("{}.{}", self.schema, self.name) }
+        let label =
+            if self.schema == super::MAIN { self.name.clone() } else { format!("{}.{}", self.schema, self.name) };
+        self.database.as_ref().map_or(label.clone(), |database| format!("{database}.{label}"))
     }
 }
 

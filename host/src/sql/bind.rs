@@ -143,8 +143,12 @@ impl Binder {
             }
             Some(WITH_ROW_IDS) => {
                 let table = scope.table_to_change(name.schema().unwrap_or(&self.path), name.table())?;
-                let view = scope.catalog.snapshot().table(TableId(table.id))?;
+                let view = scope.catalog_of(&table)?.snapshot().table(TableId(table.id))?;
                 return Ok(provider_as_source(Arc::new(scan::TableScan::with_row_ids(&table, view))));
+            }
+            Some(other) if scope.attached(other).is_some() => {
+                let table = scope.attached_table(other, name.schema().unwrap_or(crate::catalog::MAIN), name.table())?;
+                return self.attached(&table);
             }
             Some(other) => return Err(Error::new(codes::NO_SCHEMA, format!("no database `{other}`"))),
             None => {}
@@ -155,6 +159,9 @@ impl Binder {
             return Ok(provider_as_source(Arc::clone(named)));
         }
         let schema = name.schema().unwrap_or(&self.path);
+        if let Some((database, inner)) = scope.attached(schema) {
+            return self.attached(&scope.attached_table(&database, &inner, name.table())?);
+        }
         if is_virtual(schema)
             && let Some(table) = system::table(scope, schema, name.table())?
         {
@@ -173,6 +180,11 @@ impl Binder {
                 None => Err(no_table(scope, schema, name.table())),
             },
         }
+    }
+
+    fn attached(&self, table: &crate::catalog::Table) -> Result<Arc<dyn TableSource>> {
+        let view = self.scope.catalog_of(table)?.snapshot().table(TableId(table.id))?;
+        Ok(provider_as_source(Arc::new(scan::TableScan::new(table, view))))
     }
 
     fn view(&self, view: &View) -> Result<Arc<dyn TableSource>> {

@@ -8,7 +8,7 @@ use super::branches::AlterDatabase;
 use super::outcome::Outcome;
 use super::scope::Scope;
 use super::session::Session;
-use super::{copy, ddl, dml, history, query, routine, show, split, unsupported};
+use super::{attach, copy, ddl, dml, history, query, routine, show, split, unsupported};
 use crate::error::{Error, Result, codes};
 
 /// A statement that the parser does not know.
@@ -18,6 +18,7 @@ pub(super) enum Own {
     /// The session works on this branch from now on.
     UseBranch(String),
     Alter(AlterDatabase),
+    Attach(attach::Change),
 }
 
 /// Reads a statement of ours; `None` when the parser shall.
@@ -34,6 +35,7 @@ pub(super) fn own_statement(text: &str) -> Option<Result<Own>> {
         Some("CHECKPOINT") => {
             Some(Err(Error::new(codes::SYNTAX, format!("expected the end of the statement, found `{}`", words[1]))))
         }
+        Some("ATTACH" | "DETACH") => Some(attach::parse(text).map(Own::Attach)),
         _ => Some(routine::statement(text)?.map(Own::Routine)),
     }
 }
@@ -49,6 +51,7 @@ impl Own {
                 history::switch(session, &name)?;
                 Ok(Outcome::done("USE"))
             }
+            Self::Attach(change) => change.run(session),
             Self::Checkpoint => {
                 if session.in_transaction() || session.is_inside() {
                     return Err(Error::new(codes::IN_TRANSACTION, "CHECKPOINT cannot run inside a transaction"));
@@ -87,6 +90,7 @@ pub(super) fn run(scope: &Arc<Scope>, statement: Statement) -> Result<Outcome> {
         Statement::ShowVariable { variable } => show::show(scope, &variable),
         Statement::ShowTables { .. }
         | Statement::ShowSchemas { .. }
+        | Statement::ShowDatabases { .. }
         | Statement::ShowColumns { .. }
         | Statement::ShowViews { .. } => show::list(scope, &statement),
         Statement::ExplainTable { table_name, .. } => show::describe(scope, &table_name),

@@ -2,6 +2,7 @@
 //! module names the query engine; what comes out of it is Arrow and our own errors.
 
 mod apply;
+mod attach;
 mod bind;
 mod branches;
 pub mod claim;

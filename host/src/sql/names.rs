@@ -23,6 +23,10 @@ pub(crate) fn split_name(name: &ObjectName) -> Result<(Option<String>, String)> 
         Ok([name]) => Ok((None, name)),
         Err(parts) => match <[String; 2]>::try_from(parts) {
             Ok([schema, name]) => Ok((Some(schema), name)),
+            Err(parts) if parts.len() == 3 => {
+                let schema = format!("{}{}{}", parts[0], super::attach::WITHIN, parts[1]);
+                Ok((Some(schema), parts[2].clone()))
+            }
             Err(_) => Err(Error::new(codes::SYNTAX, format!("`{name}` is not a name, or a schema and a name"))),
         },
     }

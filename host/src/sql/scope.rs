@@ -11,6 +11,7 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionConfig;
 
+use super::attach::WITHIN;
 use super::claim::{self, Extensions};
 use super::fault::fold;
 use super::functions::{CheckedArithmetic, built_in};
@@ -18,7 +19,7 @@ use super::session::{Caller, Session, lock};
 use super::settings::Settings;
 use super::token::Token;
 use super::unit::Unit;
-use crate::catalog::{Catalog, Relation, Table, ZONE};
+use crate::catalog::{Catalog, MAIN, Relation, Table, ZONE};
 use crate::error::{Error, Result, codes};
 use crate::storage::Snapshot;
 
@@ -143,8 +144,64 @@ impl Scope {
         schema.unwrap_or_else(|| self.path.clone())
     }
 
+    /// The attached database and the schema there that a schema's name means, if it means one.
+    pub(crate) fn attached(&self, schema: &str) -> Option<(String, String)> {
+        let known = |name: &str| lock(&self.session.shared.attached).contains_key(name);
+        match schema.split_once(WITHIN) {
+            Some((database, schema)) if known(database) => Some((database.to_owned(), schema.to_owned())),
+            None if known(schema) && !self.catalog.has_schema(schema) => Some((schema.to_owned(), MAIN.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// The transaction in the database that a table is in.
+    pub(crate) fn unit_of(&self, table: &Table) -> Result<Unit> {
+        self.unit_in(table.database.as_deref())
+    }
+
+    fn unit_in(&self, database: Option<&str>) -> Result<Unit> {
+        let Some(name) = database else { return Ok(self.unit.clone()) };
+        let attached = lock(&self.session.shared.attached).get(name).cloned();
+        let missing = || Error::new(codes::NO_OBJECT, format!("no attached database `{name}`"));
+        self.unit.of_attached(name, &attached.ok_or_else(missing)?.store)
+    }
+
+    /// The catalog of the database that a table is in.
+    pub(crate) fn catalog_of(&self, table: &Table) -> Result<Catalog> {
+        self.catalog_in(table.database.as_deref())
+    }
+
+    fn catalog_in(&self, database: Option<&str>) -> Result<Catalog> {
+        let Some(name) = database else { return Ok(self.catalog.clone()) };
+        let cache = lock(&self.session.shared.attached).get(name).map(|attached| Arc::clone(&attached.cache));
+        Ok(Catalog::new(self.unit_in(database)?.snapshot()?, cache.unwrap_or_default()))
+    }
+
+    /// A table of an attached database.
+    pub(crate) fn attached_table(&self, database: &str, schema: &str, name: &str) -> Result<Table> {
+        match self.catalog_in(Some(database))?.relation(schema, name)?.as_deref() {
+            Some(Relation::Table(table)) => Ok(Table { database: Some(database.to_owned()), ..table.clone() }),
+            Some(Relation::View(_)) => Err(super::unsupported("views of an attached database")),
+            None => {
+                let message = format!("no table `{name}` in schema `{schema}` of the database `{database}`");
+                Err(Error::new(codes::NO_TABLE, message))
+            }
+        }
+    }
+
     /// The table of this name, to be changed.
     pub(crate) fn table_to_change(&self, schema: &str, name: &str) -> Result<Table> {
+        if let Some((database, schema)) = self.attached(schema) {
+            self.unit.check_only(Some(&database))?;
+            let table = self.attached_table(&database, &schema, name)?;
+            return match &table.owner {
+                Some(owner) => {
+                    Err(super::unsupported(&format!("changing a table of the extension `{owner}` elsewhere")))
+                }
+                None => Ok(table),
+            };
+        }
+        self.unit.check_only(None)?;
         let relation = self.relation(schema, name)?;
         if let Some(owner) = relation.owner()
             && self.owner.as_deref() != Some(owner)

@@ -10,6 +10,7 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::SessionState;
 use datafusion::sql::sqlparser::ast::Statement;
 
+use super::attach::AttachedAll;
 use super::bind::GIVEN;
 use super::claim::Claimed;
 use super::dml::Deferred;
@@ -20,12 +21,12 @@ use super::prepared::{self, Kept, Prepared};
 use super::scope::Scope;
 use super::settings::Settings;
 use super::token::Token;
-use super::unit::Unit;
+use super::unit::{Mark, Unit};
 use super::value::Value;
 use super::{dispatch, fault, history, run, split, transaction};
 use crate::catalog::Catalog;
 use crate::error::{Error, Place, Result, codes};
-use crate::storage::{Savepoint, Transaction};
+use crate::storage::Transaction;
 
 /// How deep routines may call each other.
 const DEPTH_MAX: usize = 64;
@@ -44,6 +45,7 @@ pub(crate) struct Session {
 /// What a session and the sessions inside it share.
 pub(crate) struct Shared {
     pub(crate) settings: Mutex<Arc<Settings>>,
+    pub(crate) attached: Mutex<AttachedAll>,
     pub(crate) prepared: Mutex<HashMap<String, Arc<Prepared>>>,
     /// The planner's state for the settings it was made from.
     pub(crate) planner: Mutex<Option<(Arc<Settings>, SessionState)>>,
@@ -75,7 +77,7 @@ pub(crate) struct Frame {
 pub(super) struct Active {
     pub(super) unit: Unit,
     pub(super) aborted: bool,
-    pub(super) savepoints: Vec<(String, Savepoint)>,
+    pub(super) savepoints: Vec<(String, Mark)>,
     /// Foreign keys to be judged at commit.
     pub(super) deferred: Vec<Deferred>,
 }
@@ -84,6 +86,7 @@ impl Session {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
         let shared = Shared {
             settings: Mutex::default(),
+            attached: Mutex::default(),
             prepared: Mutex::default(),
             planner: Mutex::default(),
             token: Mutex::new(Token::new(None)),
@@ -192,8 +195,7 @@ impl Session {
         let implicit = open.is_none();
         let unit = open.map_or_else(|| Unit::begin(&self.engine.store, &self.settings().branch), Ok)?;
         // Inside another statement a failure must leave that statement whole.
-        let savepoint =
-            self.inside.as_ref().map(|_| unit.with(|transaction| Ok(transaction.savepoint()))).transpose()?;
+        let savepoint = self.inside.as_ref().map(|_| unit.mark()).transpose()?;
         let finish = Finish { session: Arc::clone(self), unit: unit.clone(), implicit, savepoint };
         let outcome = Scope::new(self, unit, owner).and_then(|scope| run::guard(|| work(&Arc::new(scope))));
         match outcome {
@@ -384,7 +386,7 @@ pub(crate) struct Finish {
     session: Arc<Session>,
     unit: Unit,
     implicit: bool,
-    savepoint: Option<Savepoint>,
+    savepoint: Option<Mark>,
 }
 
 impl Finish {
@@ -396,7 +398,7 @@ impl Finish {
         if self.implicit {
             self.unit.rollback();
         } else if let Some(savepoint) = &self.savepoint {
-            let undone = self.unit.with(|transaction| transaction.rollback_to(savepoint));
+            let undone = self.unit.back_to(savepoint);
             if let Err(failure) = undone {
                 return error.detail(format!("and its changes could not be taken back: {failure}"));
             }

@@ -117,6 +117,12 @@ pub(super) fn list(scope: &Arc<Scope>, statement: &Statement) -> Result<Outcome>
             }
             select(scope, "SHOW", "SELECT name FROM kodiak.schemas ORDER BY name")
         }
+        Statement::ShowDatabases { terse: false, history: false, show_options } => {
+            if place(show_options)?.is_some() {
+                return Err(unsupported("SHOW DATABASES IN"));
+            }
+            select(scope, "SHOW", "SELECT name, path, read_only FROM kodiak.databases")
+        }
         Statement::ShowColumns { extended: false, full: false, show_options } => {
             let place = place(show_options)?.ok_or_else(|| Error::new(codes::SYNTAX, "expected FROM and a table"))?;
             describe(scope, place)

@@ -88,6 +88,12 @@ const TABLES: &[SystemTable] = &[
     },
     SystemTable {
         schema: SYSTEM,
+        name: "databases",
+        columns: &[("name", Text), ("path", Text), ("attached", Flag), ("read_only", Flag)],
+        make: databases,
+    },
+    SystemTable {
+        schema: SYSTEM,
         name: "indexes",
         columns: &[
             ("schema", Text),
@@ -549,6 +555,21 @@ fn foreign_key(scope: &Arc<Scope>, table: &Table, reference: &Reference) -> Resu
         text.push_str(" DEFERRABLE INITIALLY DEFERRED");
     }
     Ok(text)
+}
+
+/// The session's own database and those that are attached.
+fn databases(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
+    let row = |name: String, path: Option<&std::path::Path>, attached: bool, read_only: bool| {
+        let path = path.map(|path| path.display().to_string());
+        vec![Cell::Text(name), Cell::Maybe(path), Cell::Flag(attached), Cell::Flag(read_only)]
+    };
+    let own = &scope.session.engine.store;
+    let name = own.path().and_then(|path| path.file_stem()).map_or("memory".into(), |stem| stem.to_string_lossy());
+    let mut rows = vec![row(name.into_owned(), own.path(), false, own.is_read_only())];
+    for (name, other) in super::session::lock(&scope.session.shared.attached).iter() {
+        rows.push(row(name.clone(), Some(&other.path), true, other.store.is_read_only()));
+    }
+    Ok(rows)
 }
 
 /// Keys and indexes: whatever finds rows without a scan.

@@ -107,7 +107,7 @@ fn rollback(session: &Session) -> Result<()> {
 fn savepoint(session: &Session, name: String) -> Result<()> {
     let mut active = session.active();
     let open = active.as_mut().ok_or_else(none)?;
-    let savepoint = open.unit.with(|transaction| Ok(transaction.savepoint()))?;
+    let savepoint = open.unit.mark()?;
     open.savepoints.push((name, savepoint));
     Ok(())
 }
@@ -118,7 +118,7 @@ fn rollback_to(session: &Session, name: &str) -> Result<()> {
     let open = active.as_mut().ok_or_else(none)?;
     let at = find(open, name)?;
     let savepoint = &open.savepoints[at].1;
-    open.unit.with(|transaction| transaction.rollback_to(savepoint))?;
+    open.unit.back_to(savepoint)?;
     open.savepoints.truncate(at + 1);
     open.aborted = false;
     Ok(())

@@ -121,6 +121,12 @@ impl Transaction {
         Snapshot::new(self.changes().tree.clone())
     }
 
+    /// Whether there is anything to commit.
+    pub fn has_changes(&self) -> bool {
+        let changes = self.changes();
+        !changes.tables.is_empty() || !changes.entries.is_empty() || !changes.requests.is_empty()
+    }
+
     /// Whether it refuses to write.
     pub fn is_read_only(&self) -> bool {
         self.read_only.load(Ordering::Relaxed)

@@ -38,6 +38,9 @@ pub(crate) fn drop(scope: &Arc<Scope>, statement: &Statement) -> Result<Outcome>
         let (schema, name) = split_name(name)?;
         let schema = scope.schema_or_default(schema);
         let Some(relation) = scope.catalog.relation(&schema, &name)? else {
+            if scope.attached(&schema).is_some() {
+                return Err(unsupported("dropping something in an attached database"));
+            }
             if *if_exists {
                 continue;
             }
@@ -146,7 +149,7 @@ fn table_id(relation: &Relation) -> Option<u64> {
 
 /// Refuses to drop a table to which others refer that stay.
 pub(crate) fn refuse_referred(scope: &Scope, table: &Table, dropped: &[u64]) -> Result<()> {
-    for child in scope.catalog.referring(table.id)? {
+    for child in scope.catalog_of(table)?.referring(table.id)? {
         let Relation::Table(child) = child.as_ref() else { continue };
         if child.id == table.id || dropped.contains(&child.id) {
             continue;

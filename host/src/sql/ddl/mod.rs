@@ -25,6 +25,9 @@ fn is_taken(scope: &Scope, schema: &str, name: &str) -> Result<bool> {
     if is_virtual(schema) {
         return Err(Error::new(codes::UNSUPPORTED, format!("nothing can be created in schema `{schema}`")));
     }
+    if scope.attached(schema).is_some() {
+        return Err(super::unsupported("making something in an attached database"));
+    }
     if !scope.catalog.has_schema(schema) {
         return Err(super::bind::no_table(scope, schema, name));
     }

@@ -42,6 +42,7 @@ pub(crate) fn create_table(scope: &Arc<Scope>, create: CreateTable) -> Result<Ou
         references: Vec::new(),
         next_column: 0,
         owner: scope.owner.clone(),
+        database: None,
     };
     for column in &create.columns {
         add_column(scope, &mut table, column)?;
@@ -158,6 +159,9 @@ fn refuse_rest(create: &CreateTable) -> Result<()> {
 pub(super) fn existing(scope: &Scope, schema: &str, name: &str) -> Result<Table> {
     match scope.catalog.relation(schema, name)? {
         Some(_) => scope.table_to_change(schema, name),
+        None if scope.attached(schema).is_some() => {
+            Err(unsupported("changing the shape of a table in an attached database"))
+        }
         None => Err(no_table(scope, schema, name)),
     }
 }

@@ -77,7 +77,7 @@ impl<'a> Conflict<'a> {
     ) -> Result<(Option<RecordBatch>, RecordBatch)> {
         let batch = writer.accept(batch)?;
         let (mut insert, mut old) = (vec![true; batch.num_rows()], Vec::new());
-        let view = self.scope.unit.snapshot()?.table(TableId(self.table.id))?;
+        let view = self.scope.unit_of(self.table)?.snapshot()?.table(TableId(self.table.id))?;
         for &key in &self.keys {
             let stored = self.table.stored_keys()[key];
             let positions = self.table.positions_of(stored.columns);
@@ -122,7 +122,7 @@ impl<'a> Conflict<'a> {
                 }
             }
             writer.referential.changing(&ids, &changed)?;
-            self.scope.unit.with(|transaction| transaction.delete(TableId(self.table.id), &ids))?;
+            self.scope.unit_of(self.table)?.with(|transaction| transaction.delete(TableId(self.table.id), &ids))?;
             let changed = writer.write(&changed)?;
             if let Some(triggers) = &mut self.triggers {
                 triggers.remember(Some(before), Some(changed.clone()));

@@ -81,10 +81,10 @@ fn delete_rows(scope: &Scope, target: &Target, batch: &RecordBatch, keep: bool) 
     let ids = batch.column(0).as_primitive::<UInt64Type>().values();
     let id = TableId(target.table.id);
     if !keep {
-        return Ok((scope.unit.with(|transaction| transaction.delete(id, ids))?, None));
+        return Ok((scope.unit_of(&target.table)?.with(|transaction| transaction.delete(id, ids))?, None));
     }
     let mut fresh = Vec::with_capacity(ids.len());
-    scope.unit.with(|transaction| {
+    scope.unit_of(&target.table)?.with(|transaction| {
         for row in ids {
             fresh.push(transaction.delete(id, &[*row])? > 0);
         }
@@ -123,7 +123,7 @@ fn delete_watched(
     }
     let ids = batch.column(0).as_primitive::<UInt64Type>().values();
     referential.removing(ids)?;
-    scope.unit.with(|transaction| transaction.delete(TableId(target.table.id), ids))?;
+    scope.unit_of(&target.table)?.with(|transaction| transaction.delete(TableId(target.table.id), ids))?;
     let rows = project(&batch)?;
     triggers.remember(Some(rows.clone()), None);
     Ok(rows)
@@ -147,11 +147,12 @@ pub(crate) fn truncate(scope: &Arc<Scope>, truncate: &Truncate) -> Result<Outcom
         let (schema, name) = split_name(&name.name)?;
         let table = scope.table_to_change(&scope.schema_or_default(schema), &name)?;
         crate::sql::ddl::refuse_referred(scope, &table, &truncated)?;
-        let view = scope.unit.snapshot()?.table(TableId(table.id))?;
+        let unit = scope.unit_of(&table)?;
+        let view = unit.snapshot()?.table(TableId(table.id))?;
         for part in view.parts() {
             scope.token.check()?;
             let ids = part.row_ids()?;
-            scope.unit.with(|transaction| transaction.delete(TableId(table.id), ids.values()))?;
+            unit.with(|transaction| transaction.delete(TableId(table.id), ids.values()))?;
         }
     }
     if truncate.table_names.is_empty() {

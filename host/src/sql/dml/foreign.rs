@@ -54,22 +54,24 @@ struct Child {
 
 impl Referential {
     pub(crate) fn new(scope: &Arc<Scope>, table: &Table) -> Result<Self> {
+        let catalog = scope.catalog_of(table)?;
+        let here = |other: &Table| Table { database: table.database.clone(), ..other.clone() };
         let mut parents = Vec::with_capacity(table.references.len());
         for reference in &table.references {
             let parent = match reference.table == table.id {
                 true => table.clone(),
-                false => match scope.catalog.table_by_id(reference.table)?.as_deref() {
-                    Some(Relation::Table(parent)) => parent.clone(),
+                false => match catalog.table_by_id(reference.table)?.as_deref() {
+                    Some(Relation::Table(parent)) => here(parent),
                     _ => return Err(lost(reference)),
                 },
             };
             parents.push((reference.clone(), parent));
         }
         let mut children = Vec::new();
-        for child in scope.catalog.referring(table.id)? {
+        for child in catalog.referring(table.id)? {
             let Relation::Table(child) = child.as_ref() else { continue };
             for reference in child.references.iter().filter(|reference| reference.table == table.id) {
-                let (table, reference) = (child.clone(), reference.clone());
+                let (table, reference) = (here(child), reference.clone());
                 children.push(Child { table, reference, removed: Vec::new(), changed: Vec::new() });
             }
         }
@@ -85,7 +87,7 @@ impl Referential {
         let others = self.children.iter().map(|child| link(&child.table, &child.reference, &self.table));
         for link in links.chain(others) {
             let link = link?;
-            self.scope.unit.with(|transaction| {
+            self.scope.unit_of(&self.table)?.with(|transaction| {
                 transaction.watch(link);
                 Ok(())
             })?;
@@ -102,7 +104,7 @@ impl Referential {
                 continue;
             }
             // What the statement has not done yet may bring it, if it is the same table; what is deferred, later ones.
-            if parent.id != self.table.id && !(reference.deferred && self.scope.session.in_transaction()) {
+            if parent.id != self.table.id && !is_put_off(&self.scope, &self.table, reference) {
                 return Err(absent(&self.table, reference, parent, &missing));
             }
             self.added[at].push(missing);
@@ -203,7 +205,7 @@ impl Referential {
         };
         let positions = table.positions_of(&reference.columns);
         let fresh: Vec<ArrayRef> = match (action, new) {
-            (Action::NoAction, _) if reference.deferred && scope.session.in_transaction() => {
+            (Action::NoAction, _) if is_put_off(scope, table, reference) => {
                 scope.session.defer(Deferred { child: table.id, name: reference.name.clone(), values });
                 return Ok(());
             }
@@ -213,7 +215,7 @@ impl Referential {
             (Action::Cascade, None) => {
                 let mut further = Self::new(scope, table)?;
                 further.removing(&ids)?;
-                scope.unit.with(|transaction| transaction.delete(TableId(table.id), &ids))?;
+                scope.unit_of(table)?.with(|transaction| transaction.delete(TableId(table.id), &ids))?;
                 return further.finish_at(depth + 1);
             }
             (Action::Cascade, Some(new)) => {
@@ -232,19 +234,19 @@ impl Referential {
             }
         };
         let all: Vec<usize> = (0..table.columns.len()).collect();
-        let old = scope.unit.snapshot()?.table(TableId(table.id))?.fetch(&ids, &all)?;
+        let old = scope.unit_of(table)?.snapshot()?.table(TableId(table.id))?.fetch(&ids, &all)?;
         let mut columns = old.columns().to_vec();
         positions.into_iter().zip(fresh).for_each(|(at, values)| columns[at] = values);
         let rows = RecordBatch::try_new(nullable(&old.schema()), columns).map_err(|error| fold_arrow(&error))?;
         let mut writer = Writer::new(scope, table)?;
         writer.referential.changing(&ids, &rows)?;
-        scope.unit.with(|transaction| transaction.delete(TableId(table.id), &ids))?;
+        scope.unit_of(table)?.with(|transaction| transaction.delete(TableId(table.id), &ids))?;
         writer.write(&rows)?;
         writer.into_referential().finish_at(depth + 1)
     }
 
     fn view(&self) -> Result<TableView> {
-        self.scope.unit.snapshot()?.table(TableId(self.table.id))
+        self.scope.unit_of(&self.table)?.snapshot()?.table(TableId(self.table.id))
     }
 }
 
@@ -266,7 +268,7 @@ pub(crate) fn check_deferred(scope: &Arc<Scope>, deferred: &[Deferred]) -> Resul
 
 /// Judges the rows that are there by constraints that were just added: checks and foreign keys from these numbers on.
 pub(crate) fn check_all(scope: &Arc<Scope>, table: &Table, checks: usize, references: usize) -> Result<()> {
-    let view = scope.unit.snapshot()?.table(TableId(table.id))?;
+    let view = scope.unit_of(table)?.snapshot()?.table(TableId(table.id))?;
     let writer = Writer::new(scope, table)?;
     let all: Vec<usize> = (0..table.columns.len()).collect();
     for part in view.parts() {
@@ -292,7 +294,7 @@ pub(crate) fn check_all(scope: &Arc<Scope>, table: &Table, checks: usize, refere
 fn judge(scope: &Arc<Scope>, table: &Table, reference: &Reference, parent: &Table, values: &RecordBatch) -> Result<()> {
     let missing = missing(scope, parent, reference, values)?;
     let Some(&(row, _)) = referring(scope, table, reference, &missing)?.first() else { return Ok(()) };
-    if reference.deferred && scope.session.in_transaction() {
+    if is_put_off(scope, table, reference) {
         scope.session.defer(Deferred { child: table.id, name: reference.name.clone(), values: missing });
         return Ok(());
     }
@@ -311,19 +313,24 @@ fn missing(scope: &Scope, parent: &Table, reference: &Reference, values: &Record
 
 /// For each key whether no row has it.
 fn missing_keys(scope: &Scope, parent: &Table, reference: &Reference, keys: &RecordBatch) -> Result<BooleanArray> {
-    let view = scope.unit.snapshot()?.table(TableId(parent.id))?;
+    let view = scope.unit_of(parent)?.snapshot()?.table(TableId(parent.id))?;
     let key = parent.stored_key(&reference.key).ok_or_else(|| lost(reference))?;
     Ok(view.find(key, keys)?.iter().map(|found| Some(found.is_none())).collect())
 }
 
 /// Rows of the table that refer to one of the values: which one, and the row's id.
 fn referring(scope: &Scope, table: &Table, reference: &Reference, values: &RecordBatch) -> Result<Vec<(usize, u64)>> {
-    let view = scope.unit.snapshot()?.table(TableId(table.id))?;
+    let view = scope.unit_of(table)?.snapshot()?.table(TableId(table.id))?;
     let key = table.stored_key(&reference.columns).ok_or_else(|| lost(reference))?;
     let mut found = view.find_all(key, values)?;
     found.sort_unstable_by_key(|(_, id)| *id);
     found.dedup_by_key(|(_, id)| *id);
     Ok(found)
+}
+
+/// Whether a constraint is judged at commit; in an attached database with the statement.
+fn is_put_off(scope: &Scope, table: &Table, reference: &Reference) -> bool {
+    reference.deferred && table.database.is_none() && scope.session.in_transaction()
 }
 
 fn link(child: &Table, reference: &Reference, parent: &Table) -> Result<Link> {

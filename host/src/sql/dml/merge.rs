@@ -335,7 +335,7 @@ fn delete(
             triggers.remember(Some(old), None);
         }
         writer.referential.removing(&going)?;
-        all += scope.unit.with(|transaction| transaction.delete(TableId(table.id), &going))?;
+        all += scope.unit_of(table)?.with(|transaction| transaction.delete(TableId(table.id), &going))?;
     }
     Ok(all)
 }
@@ -362,7 +362,7 @@ fn update(
             (old, new) = (passed.old.unwrap_or(old), passed.new.unwrap_or(new));
         }
         writer.referential.changing(&going, &new)?;
-        scope.unit.with(|transaction| transaction.delete(TableId(table.id), &going))?;
+        scope.unit_of(table)?.with(|transaction| transaction.delete(TableId(table.id), &going))?;
         rows.push((old, new));
     }
     for (old, new) in rows {

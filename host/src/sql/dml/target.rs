@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::catalog::Table;
 use crate::error::Result;
+use crate::sql::attach::WITHIN;
 use crate::sql::bind::WITH_ROW_IDS;
 use crate::sql::names::{fold_ident, quoted, split_name};
 use crate::sql::scan::ROW_ID;
@@ -85,7 +86,11 @@ impl Target {
 
 /// A table, if need be in one of the catalogs that only statements can name.
 pub(super) fn named_table(catalog: Option<&str>, table: &Table, alias: &str) -> TableFactor {
-    let parts = catalog.into_iter().chain([table.schema.as_str(), table.name.as_str()]);
+    let schema = match &table.database {
+        Some(database) => format!("{database}{WITHIN}{}", table.schema),
+        None => table.schema.clone(),
+    };
+    let parts = catalog.into_iter().chain([schema.as_str(), table.name.as_str()]);
     let parts = parts.map(|part| ObjectNamePart::Identifier(quoted(part)));
     TableFactor::Table {
         name: ObjectName(parts.collect()),

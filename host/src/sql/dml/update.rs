@@ -153,7 +153,7 @@ fn replace(
         }
         let ids = batch.column(0).as_primitive::<UInt64Type>().values();
         writer.referential.changing(ids, &new)?;
-        scope.unit.with(|transaction| transaction.delete(TableId(table.id), ids))?;
+        scope.unit_of(table)?.with(|transaction| transaction.delete(TableId(table.id), ids))?;
         rows.push((old, new));
     }
     if target.is_view {

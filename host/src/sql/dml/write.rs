@@ -77,7 +77,10 @@ impl<'a> Writer<'a> {
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         self.scope.token.check()?;
         let batch = self.accept(batch)?;
-        let stored = self.scope.unit.with(|transaction| transaction.append(TableId(self.table.id), batch.clone()));
+        let stored = self
+            .scope
+            .unit_of(self.table)?
+            .with(|transaction| transaction.append(TableId(self.table.id), batch.clone()));
         stored.map_err(|error| self.name_key(error))?;
         self.referential.added(&batch)?;
         self.rows += batch.num_rows() as u64;

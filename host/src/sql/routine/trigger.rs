@@ -110,7 +110,10 @@ pub(crate) fn view_as_table(scope: &Arc<Scope>, schema: &str, name: &str) -> Res
 impl Triggers {
     /// Those that the statement sets off; none is the common case.
     pub(crate) fn of(scope: &Arc<Scope>, table: &Table, event: Event) -> Result<Option<Self>> {
-        let mut triggers = scope.catalog.triggers(&table.schema, &table.name)?;
+        let mut triggers = scope.catalog_of(table)?.triggers(&table.schema, &table.name)?;
+        if table.database.is_some() && !triggers.is_empty() {
+            return Err(crate::sql::unsupported("changing a table with triggers in an attached database"));
+        }
         if triggers.is_empty() {
             return Ok(None);
         }
