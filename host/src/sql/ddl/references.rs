@@ -88,9 +88,12 @@ pub(super) fn add(
 
 fn parent(scope: &Arc<Scope>, table: &Table, key: &ForeignKeyConstraint) -> Result<Table> {
     let (schema, name) = split_name(&key.foreign_table)?;
-    let schema = schema.unwrap_or_else(|| table.schema.clone());
-    if (&schema, &name) == (&table.schema, &table.name) {
+    if schema.as_ref().is_none_or(|schema| *schema == table.schema) && name == table.name {
         return Ok(table.clone());
+    }
+    let schema = scope.schema_or_default(schema);
+    if scope.attached(&schema).is_some() {
+        return Err(unsupported("a foreign key that refers to another database"));
     }
     match scope.catalog.relation(&schema, &name)?.as_deref() {
         Some(Relation::Table(parent)) => Ok(parent.clone()),

@@ -95,6 +95,7 @@ pub(crate) fn view_as_table(scope: &Arc<Scope>, schema: &str, name: &str) -> Res
         references: Vec::new(),
         next_column: 0,
         owner: None,
+        database: None,
     };
     for field in fields.fields() {
         let kind = SqlType::of(field.data_type());
