@@ -192,31 +192,39 @@ impl Words {
 /// that is found in a few steps.
 pub(crate) fn lower_bound(range: std::ops::Range<usize>, at: impl Fn(usize) -> u64, word: u64) -> usize {
     let (mut low, mut high) = (range.start, range.end);
-    for _ in 0..6 {
-        if high - low <= 32 {
-            break;
-        }
-        let (first, last) = (at(low), at(high - 1));
-        if word <= first {
-            return low;
-        }
-        if word > last {
-            return high;
-        }
-        let share = u128::from(word - first) * (high - 1 - low) as u128 / u128::from(last - first).max(1);
-        let guess = low + share as usize;
-        if at(guess) < word {
-            low = guess + 1;
-            let near = low + (high - low) / 16;
-            if near < high {
-                if at(near) < word { low = near + 1 } else { high = near + 1 }
+    if low == high {
+        return low;
+    }
+    let (first, last) = (at(low), at(high - 1));
+    if word <= first {
+        return low;
+    }
+    if word > last {
+        return high;
+    }
+    let share = u128::from(word - first) * (high - 1 - low) as u128 / u128::from(last - first).max(1);
+    let guess = low + share as usize;
+    // From the guess on in growing steps, because a near row costs less than one in the middle of what is left.
+    let mut step = 1;
+    if at(guess) < word {
+        low = guess + 1;
+        while low + step < high {
+            if at(low + step) >= word {
+                high = low + step;
+                break;
             }
-        } else {
-            high = guess + 1;
-            let near = high - 1 - (high - 1 - low) / 16;
-            if near < high - 1 {
-                if at(near) < word { low = near + 1 } else { high = near + 1 }
+            low += step + 1;
+            step *= 2;
+        }
+    } else {
+        high = guess;
+        while high >= low + step {
+            if at(high - step) < word {
+                low = high - step + 1;
+                break;
             }
+            high -= step;
+            step *= 2;
         }
     }
     partition_point(low..high, |row| at(row) < word)
