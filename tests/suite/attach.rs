@@ -97,4 +97,20 @@ fn attached_databases_are_read_and_changed_one_at_a_time() {
     run(&connection, &format!("attach '{}' (read_only)", path.display()));
     assert_eq!(rows(&connection, "select count(*) from other.t"), ["4"]);
     assert_eq!(state(&connection, "insert into other.t values (9, 'no')"), "25006");
+
+    // So is an old version, and a second name for the session's own database keeps to what was asked of it.
+    assert_eq!(state(&connection, "select * from other.t as of version 1"), "0A000");
+    let own = folder.path().join("own.kdb");
+    run(&connection, &format!("attach '{}' as again (read_only)", own.display()));
+    assert_eq!(rows(&connection, "select read_only from kodiak.databases where name = 'again'"), ["true"]);
+    assert_eq!(state(&connection, "insert into again.t values (9, 'no')"), "25006");
+    assert_eq!(rows(&connection, "select count(*) from again.t"), ["3"]);
+
+    // A branch that a transaction makes is a change of the session's own database.
+    run(&connection, "detach other");
+    run(&connection, &format!("attach '{}' as x", path.display()));
+    run(&connection, "begin");
+    run(&connection, "alter database create branch dev");
+    assert_eq!(state(&connection, "insert into x.t values (9, 'no')"), "0A000");
+    run(&connection, "rollback");
 }

@@ -21,6 +21,7 @@ pub(crate) struct Attached {
     pub(super) store: Store,
     pub(super) cache: Arc<Cache>,
     pub(super) path: PathBuf,
+    pub(super) read_only: bool,
 }
 
 /// The attached databases of a session.
@@ -137,7 +138,8 @@ fn attach(session: &Session, path: String, name: Option<String>, read_only: bool
         let error = Error::new(codes::EXISTS, format!("a database `{name}` is attached already"));
         return Err(error.help(format!("DETACH {name}")));
     }
-    let catalog = crate::catalog::Catalog::new(session.engine.store.snapshot()?, Arc::clone(&session.engine.cache));
+    let snapshot = session.engine.store.snapshot_of(&session.settings().branch)?;
+    let catalog = crate::catalog::Catalog::new(snapshot, Arc::clone(&session.engine.cache));
     if catalog.has_schema(&name) {
         let error =
             Error::new(codes::EXISTS, format!("there is a schema `{name}`, so that no database can have this name"));
@@ -152,7 +154,8 @@ fn attach(session: &Session, path: String, name: Option<String>, read_only: bool
         Some(own) if same(own, &path) => session.engine.store.clone(),
         _ => Store::open(&path, &Options { create: false, read_only, ..Options::default() })?,
     };
-    let attached = Attached { store, cache: Arc::default(), path };
+    let read_only = read_only || store.is_read_only();
+    let attached = Attached { store, cache: Arc::default(), path, read_only };
     lock(&session.shared.attached).insert(name, attached);
     Ok(())
 }

@@ -97,7 +97,7 @@ impl Point {
 fn snapshot(session: &Session) -> Result<Snapshot> {
     match session.open_unit() {
         Some(unit) => unit.snapshot(),
-        None => session.engine.store.snapshot(),
+        None => session.engine.store.snapshot_of(&session.settings().branch),
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Scope {
     pub(crate) values: Arc<[ScalarValue]>,
     /// Functions whose bodies are being read, so that one that calls itself is not read for ever.
     pub(crate) reading: Mutex<Vec<String>>,
+    /// Whether it is over an old version.
+    is_past: bool,
     state: OnceLock<SessionState>,
 }
 
@@ -79,6 +81,7 @@ impl Scope {
             values: frame.map(|frame| Arc::clone(&frame.values)).unwrap_or_default(),
             reading: Mutex::default(),
             settings,
+            is_past: false,
             state: OnceLock::new(),
             unit,
         })
@@ -104,6 +107,7 @@ impl Scope {
             path: self.path.clone(),
             values: Arc::clone(&self.values),
             reading: Mutex::new(lock(&self.reading).clone()),
+            is_past: true,
             state: self.state.clone(),
         }
     }
@@ -163,7 +167,7 @@ impl Scope {
         let Some(name) = database else { return Ok(self.unit.clone()) };
         let attached = lock(&self.session.shared.attached).get(name).cloned();
         let missing = || Error::new(codes::NO_OBJECT, format!("no attached database `{name}`"));
-        self.unit.of_attached(name, &attached.ok_or_else(missing)?.store)
+        self.unit.of_attached(name, &attached.ok_or_else(missing)?)
     }
 
     /// The catalog of the database that a table is in.
@@ -179,6 +183,9 @@ impl Scope {
 
     /// A table of an attached database.
     pub(crate) fn attached_table(&self, database: &str, schema: &str, name: &str) -> Result<Table> {
+        if self.is_past {
+            return Err(super::unsupported("old versions of an attached database"));
+        }
         match self.catalog_in(Some(database))?.relation(schema, name)?.as_deref() {
             Some(Relation::Table(table)) => Ok(Table { database: Some(database.to_owned()), ..table.clone() }),
             Some(Relation::View(_)) => Err(super::unsupported("views of an attached database")),
@@ -201,7 +208,6 @@ impl Scope {
                 None => Ok(table),
             };
         }
-        self.unit.check_only(None)?;
         let relation = self.relation(schema, name)?;
         if let Some(owner) = relation.owner()
             && self.owner.as_deref() != Some(owner)
@@ -209,7 +215,10 @@ impl Scope {
             self.extensions.check_write(owner, schema, name)?;
         }
         match relation.as_ref() {
-            Relation::Table(table) => Ok(table.clone()),
+            Relation::Table(table) => {
+                self.unit.check_only(None)?;
+                Ok(table.clone())
+            }
             Relation::View(_) => {
                 Err(Error::new(codes::UNSUPPORTED, format!("`{name}` is a view and cannot be changed")))
             }
@@ -220,7 +229,7 @@ impl Scope {
     pub(crate) fn target(self: &Arc<Self>, schema: &str, name: &str) -> Result<(Table, bool)> {
         match self.table_to_change(schema, name) {
             Ok(table) => Ok((table, false)),
-            Err(error) if error.is(codes::UNSUPPORTED) => {
+            Err(error) if error.is(codes::UNSUPPORTED) && self.is_view(schema, name)? => {
                 let view = super::routine::view_as_table(self, schema, name)?;
                 view.map(|view| (view, true)).ok_or_else(|| {
                     error.help(format!("CREATE TRIGGER ... INSTEAD OF INSERT ON {name} ..., or change its tables"))
@@ -228,6 +237,10 @@ impl Scope {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn is_view(&self, schema: &str, name: &str) -> Result<bool> {
+        Ok(matches!(self.catalog.relation(schema, name)?.as_deref(), Some(Relation::View(_))))
     }
 
     /// The table or view of this name.

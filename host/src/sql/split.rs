@@ -87,31 +87,64 @@ pub fn leading_words(text: &str, most: usize) -> Vec<String> {
 /// in it. What is known here holds whether any extension is installed or not.
 pub fn holds_secret(text: &str) -> bool {
     const MODIFIERS: &[&str] = &["OR", "REPLACE", "TEMP", "TEMPORARY", "PERSISTENT", "GLOBAL", "LOCAL"];
-    let words = words(text).map(str::to_ascii_uppercase).collect::<Vec<_>>();
-    (0..words.len()).any(|at| {
-        let mut behind = words[at + 1..].iter().map(String::as_str);
-        match words[at].as_str() {
-            "CREATE" => behind.find(|word| !MODIFIERS.contains(word)) == Some("SECRET"),
-            "ALTER" | "ROTATE" => behind.next() == Some("SECRET"),
-            "UNLOCK" => behind.next() == Some("SECRETS"),
-            _ => false,
+    readings(text).any(|mut words| {
+        let is = |word: Option<&str>, wanted: &str| word.is_some_and(|word| word.eq_ignore_ascii_case(wanted));
+        let first = words.next();
+        let is_modifier = |word: &&str| MODIFIERS.iter().any(|one| word.eq_ignore_ascii_case(one));
+        if is(first, "CREATE") {
+            is(words.find(|word| !is_modifier(word)), "SECRET")
+        } else if is(first, "ALTER") || is(first, "ROTATE") {
+            is(words.next(), "SECRET")
+        } else {
+            is(first, "UNLOCK") && is(words.next(), "SECRETS")
         }
     })
 }
 
 /// Whether a text says one of these claims, upper case with single spaces, anywhere. Neither strings nor comments hide
-/// one: where a string begins is not to be known in a text that is wrong.
-pub fn mentions<'a>(text: &str, mut claims: impl Iterator<Item = &'a str>) -> bool {
-    let words = words(text).collect::<Vec<_>>();
-    claims.any(|claim| {
-        let claim: Vec<&str> = claim.split(' ').collect();
-        let same = |window: &[&str]| window.iter().zip(&claim).all(|(word, wanted)| word.eq_ignore_ascii_case(wanted));
-        words.windows(claim.len()).any(same)
+/// one, around it or between its words: where a string begins is not to be known in a text that is wrong.
+pub fn mentions<'a>(text: &str, claims: impl Iterator<Item = &'a str>) -> bool {
+    let claims: Vec<&str> = claims.collect();
+    readings(text).any(|words| {
+        claims.iter().any(|claim| {
+            let mut words = words.clone();
+            claim.split(' ').all(|wanted| words.next().is_some_and(|word| word.eq_ignore_ascii_case(wanted)))
+        })
     })
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
+/// The words from each word on, once with those of comments and once without them.
+fn readings(text: &str) -> impl Iterator<Item = Words<'_>> {
+    let mut all = Words { rest: text, comments: true };
+    std::iter::from_fn(move || {
+        let word = all.next()?;
+        let rest = &text[text.len() - all.rest.len() - word.len()..];
+        Some([Words { rest, comments: true }, Words { rest, comments: false }])
+    })
+    .flatten()
+}
+
+#[derive(Clone)]
+struct Words<'a> {
+    rest: &'a str,
+    /// Whether what stands in comments counts.
+    comments: bool,
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        while !self.rest.starts_with(is_word) {
+            let comment = if self.comments { None } else { after_comment(self.rest, 0) };
+            let skipped = comment.or_else(|| self.rest.chars().next().map(char::len_utf8))?;
+            self.rest = &self.rest[skipped..];
+        }
+        let (word, rest) = self.rest.split_at(self.rest.find(|c| !is_word(c)).unwrap_or(self.rest.len()));
+        self.rest = rest;
+        Some(word)
+    }
 }
 
 /// The position after the token that begins at `at`.
@@ -234,6 +267,8 @@ mod tests {
         assert!(!holds_secret("SELECT secret FROM t") && !holds_secret("DROP SECRET s"));
         assert!(!holds_secret("CREATE TABLE secret (a INT)") && !holds_secret("ALTER TABLE secret ADD b INT"));
         assert!(mentions("EXPLAIN store /* x */ token 't'", ["STORE TOKEN"].into_iter()));
+        assert!(mentions("SELECT '/*'; store -- a 'b\n /* c /* d */ */ token 't'", ["STORE TOKEN"].into_iter()));
+        assert!(mentions("/* store token 't'", ["STORE TOKEN"].into_iter()) && holds_secret("create /* x */ secret s"));
         assert!(!mentions("STORE a TOKEN", ["STORE TOKEN", "PUT"].into_iter()));
         assert_eq!(leading_words("/* x */ create -- y\n secret 'n'", 5), ["CREATE", "SECRET"]);
     }

@@ -567,7 +567,7 @@ fn databases(scope: &Arc<Scope>) -> Result<Vec<Vec<Cell>>> {
     let name = own.path().and_then(|path| path.file_stem()).map_or("memory".into(), |stem| stem.to_string_lossy());
     let mut rows = vec![row(name.into_owned(), own.path(), false, own.is_read_only())];
     for (name, other) in super::session::lock(&scope.session.shared.attached).iter() {
-        rows.push(row(name.clone(), Some(&other.path), true, other.store.is_read_only()));
+        rows.push(row(name.clone(), Some(&other.path), true, other.read_only));
     }
     Ok(rows)
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::attach::Attached;
 use super::session::lock;
 use crate::error::{Error, Result, codes};
 use crate::storage::{Savepoint, Snapshot, Store, Transaction};
@@ -32,15 +33,15 @@ impl Unit {
     }
 
     /// The part of this transaction that is in an attached database.
-    pub(crate) fn of_attached(&self, name: &str, store: &Store) -> Result<Self> {
+    pub(crate) fn of_attached(&self, name: &str, attached: &Attached) -> Result<Self> {
         let mut others = lock(&self.others);
         if let Some((unit, _)) = others.get(name) {
             return Ok(unit.clone());
         }
-        let unit = Self::begin(store, "")?;
+        let unit = Self::begin(&attached.store, "")?;
         let (read_only, start) = (self.with(|own| Ok(own.is_read_only()))?, unit.with(|other| Ok(other.savepoint()))?);
         unit.with(|other| {
-            other.set_read_only(read_only);
+            other.set_read_only(read_only || attached.read_only);
             Ok(())
         })?;
         others.insert(name.to_owned(), (unit.clone(), start));
