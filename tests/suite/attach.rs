@@ -31,6 +31,15 @@ fn attached_databases_are_read_and_changed_one_at_a_time() {
     run(&other, "create table s.u (id bigint primary key, t bigint references t on delete cascade)");
     run(&other, "insert into t values (1, 'one'), (2, 'two')");
     run(&other, "insert into s.u values (10, 1)");
+    run(&other, "create view v as select * from t");
+    run(&other, "create table late (t bigint references t deferrable initially deferred)");
+    run(&other, "create table log (n bigint)");
+    run(&other, "create table watched (id bigint)");
+    run(
+        &other,
+        "create function count_rows() returns trigger language sql as $$ insert into log select count(*) from new_rows $$",
+    );
+    run(&other, "create trigger w after insert on watched for each statement execute function count_rows()");
     let database = Database::open(folder.path().join("own.kdb")).expect("opens");
     let connection = database.connect().expect("connects");
     run(&connection, "create table t (id bigint primary key, name text)");
@@ -87,6 +96,13 @@ fn attached_databases_are_read_and_changed_one_at_a_time() {
     {
         assert_eq!(state(&connection, sql), "0A000", "{sql}");
     }
+    assert_eq!(state(&connection, "select * from x.v"), "0A000");
+    assert_eq!(state(&connection, "insert into x.v values (50, 'no')"), "0A000");
+    assert_eq!(state(&connection, "insert into x.watched values (1)"), "0A000");
+    assert_eq!(rows(&other, "select (select count(*) from watched) + (select count(*) from log)"), ["0"]);
+    run(&connection, "begin");
+    assert_eq!(state(&connection, "insert into x.late values (77)"), "23503");
+    run(&connection, "rollback");
     run(&connection, "begin");
     assert_eq!(state(&connection, "detach x"), "25001");
     run(&connection, "rollback");
