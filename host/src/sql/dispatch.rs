@@ -8,12 +8,13 @@ use super::branches::AlterDatabase;
 use super::outcome::Outcome;
 use super::scope::Scope;
 use super::session::Session;
+use super::upkeep::{self, Upkeep};
 use super::{attach, copy, ddl, dml, history, query, routine, show, split, unsupported};
-use crate::error::{Error, Result, codes};
+use crate::error::{Error, Result};
 
 /// A statement that the parser does not know.
 pub(super) enum Own {
-    Checkpoint,
+    Upkeep(Upkeep),
     Routine(routine::Statement),
     /// The session works on this branch from now on.
     UseBranch(String),
@@ -30,13 +31,12 @@ pub(super) fn own_statement(text: &str) -> Option<Result<Own>> {
     if words == ["ALTER", "DATABASE"] {
         return Some(AlterDatabase::read(text).map(Own::Alter));
     }
-    match words.first().map(String::as_str) {
-        Some("CHECKPOINT") if words.len() == 1 => Some(Ok(Own::Checkpoint)),
-        Some("CHECKPOINT") => {
-            Some(Err(Error::new(codes::SYNTAX, format!("expected the end of the statement, found `{}`", words[1]))))
-        }
-        Some("ATTACH" | "DETACH") => Some(attach::parse(text).map(Own::Attach)),
-        _ => Some(routine::statement(text)?.map(Own::Routine)),
+    if matches!(words.first().map(String::as_str), Some("ATTACH" | "DETACH")) {
+        return Some(attach::parse(text).map(Own::Attach));
+    }
+    match upkeep::statement(text) {
+        Some(upkeep) => Some(upkeep.map(Own::Upkeep)),
+        None => Some(routine::statement(text)?.map(Own::Routine)),
     }
 }
 
@@ -52,13 +52,7 @@ impl Own {
                 Ok(Outcome::done("USE"))
             }
             Self::Attach(change) => change.run(session),
-            Self::Checkpoint => {
-                if session.in_transaction() || session.is_inside() {
-                    return Err(Error::new(codes::IN_TRANSACTION, "CHECKPOINT cannot run inside a transaction"));
-                }
-                session.engine.store.checkpoint()?;
-                Ok(Outcome::done("CHECKPOINT"))
-            }
+            Self::Upkeep(upkeep) => upkeep.run(session),
             Self::Routine(statement) => session.within(session.owner(), |scope| routine::run(scope, statement)),
         }
     }

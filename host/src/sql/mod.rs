@@ -44,6 +44,7 @@ mod token;
 mod transaction;
 mod types;
 mod unit;
+mod upkeep;
 mod value;
 
 pub use datafusion::common::ScalarValue;
@@ -55,6 +56,7 @@ pub(crate) use prepared::Kept;
 pub use session::Caller;
 pub(crate) use session::Session;
 pub use token::Token;
+pub(crate) use upkeep::moment;
 pub use value::Value;
 
 use crate::error::{Error, codes};

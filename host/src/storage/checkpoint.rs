@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
+use ulid::Ulid;
 
 use super::ROWS_PER_GROUP;
 use super::bulk::{Target, rewrite};
@@ -19,21 +20,40 @@ use super::state::State;
 use super::table::Table;
 use crate::error::Result;
 
-/// A row group with fewer rows is merged with its neighbours when they are written anyway.
-const SMALL_ROWS: usize = ROWS_PER_GROUP / 4;
+/// Header and footer of a file are shorter, unless it has very many columns.
+const FRAME_BYTES: u64 = 64 << 10;
 /// So many small row groups in a row are merged for their own sake.
 const SMALL_GROUPS_MAX: usize = 16;
 
+/// A run of rows is merged with those that follow if it has less than so many times their rows: each row is copied once
+/// per level, and a table has few small row groups.
+const LEVEL: usize = 4;
+/// A thorough pass writes a row group again if one of so many of its rows was deleted.
+const HOLLOW_SHARE: u64 = 16;
+
+/// How much is written again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// What is in memory or mostly deleted, with small neighbours.
+    Usual,
+    /// Also what is a little hollow or small, in one table or in all.
+    Thorough(Option<TableId>),
+}
+
 /// Writes the row groups that a state should have, and says how they take their place. What several branches or pins
 /// share is written once for all of them.
-pub(crate) fn plan(target: Target<'_>, state: &State) -> Result<Vec<Operation>> {
+pub(crate) fn plan(target: Target<'_>, state: &State, effort: Effort) -> Result<Vec<Operation>> {
+    let hollow = hollow_files(state);
     let mut tables: BTreeMap<(TableId, u64), Vec<&Table>> = BTreeMap::new();
     for table in state.tables() {
         tables.entry((table.id, table.spec_version)).or_default().push(table);
     }
     let mut operations = Vec::new();
-    for tables in tables.into_values() {
-        let mut group = Group { tables: tables.into_iter().cloned().collect(), done: HashSet::new() };
+    for ((id, _), tables) in tables {
+        let is_thorough = matches!(effort, Effort::Thorough(only) if only.is_none_or(|only| only == id));
+        let full = if is_thorough { target.options.group_rows } else { ROWS_PER_GROUP };
+        let choice = Choice { is_thorough, hollow: &hollow, small_rows: full / 4 };
+        let mut group = Group { tables: tables.into_iter().cloned().collect(), done: HashSet::new(), choice };
         while let Some((table, stretch)) = group.next() {
             let table = &group.tables[table];
             let ends = (stretch[0].ids().first(), stretch[stretch.len() - 1].ids().last());
@@ -48,25 +68,28 @@ pub(crate) fn plan(target: Target<'_>, state: &State) -> Result<Vec<Operation>> 
 }
 
 /// The versions of a table that branches and pins hold, with what is planned already.
-struct Group {
+struct Group<'a> {
     tables: Vec<Table>,
     /// Row groups that stay as they are: they are written anew already.
     done: HashSet<*const Body>,
+    choice: Choice<'a>,
 }
 
-impl Group {
+impl Group<'_> {
     /// The next parts that should be written anew, with every row that any version still has; and a table with them.
     fn next(&mut self) -> Option<(usize, Vec<Part>)> {
         let shared = Shared::of(&self.tables);
         for (index, table) in self.tables.iter().enumerate() {
-            let is_free =
-                |part: &Part| !self.done.contains(&Arc::as_ptr(part.body())) && is_movable(&shared.whole(part));
+            let is_free = |part: &Part| {
+                !self.done.contains(&Arc::as_ptr(part.body())) && self.choice.may_move(&shared.whole(part))
+            };
             let is_alike = |one: &Part, other: &Part| is_free(one) && is_free(other) && shared.is_alike(one, other);
             for stretch in table.parts.chunk_by(is_alike).filter(|stretch| stretch.iter().all(is_free)) {
                 let whole: Vec<Part> = stretch.iter().map(|part| shared.whole(part)).collect();
-                if whole.iter().any(must_move) || whole.len() > SMALL_GROUPS_MAX {
-                    self.done.extend(stretch.iter().map(|part| Arc::as_ptr(part.body())));
-                    return Some((index, whole));
+                let chosen = self.choice.of(&whole);
+                if !chosen.is_empty() {
+                    self.done.extend(chosen.iter().map(|part| Arc::as_ptr(part.body())));
+                    return Some((index, chosen.to_vec()));
                 }
             }
         }
@@ -134,11 +157,61 @@ impl Shared {
     }
 }
 
-/// In memory, or a row group most of which was deleted.
-fn must_move(part: &Part) -> bool {
-    part.is_memory() || part.deleted_count() > part.rows()
+/// What of a table is written again.
+#[derive(Clone, Copy)]
+struct Choice<'a> {
+    is_thorough: bool,
+    hollow: &'a HashSet<Ulid>,
+    /// A row group with fewer rows is merged with its neighbours when they are written anyway.
+    small_rows: usize,
 }
 
-fn is_movable(part: &Part) -> bool {
-    must_move(part) || part.rows() < SMALL_ROWS
+impl Choice<'_> {
+    /// Of neighbours that may be merged, those that are.
+    fn of<'a>(&self, stretch: &'a [Part]) -> &'a [Part] {
+        let smalls = if self.is_thorough { 2 } else { SMALL_GROUPS_MAX + 1 };
+        if stretch.len() >= smalls {
+            return stretch;
+        }
+        let first = stretch.iter().position(|part| self.must_move(part));
+        let last = stretch.iter().rposition(|part| self.must_move(part));
+        let (Some(mut first), Some(mut last)) = (first, last) else { return &[] };
+        let mut rows: usize = stretch[first..=last].iter().map(Part::rows).sum();
+        while first > 0 && stretch[first - 1].rows() < LEVEL * rows {
+            first -= 1;
+            rows += stretch[first].rows();
+        }
+        while last + 1 < stretch.len() && stretch[last + 1].rows() < LEVEL * rows {
+            last += 1;
+            rows += stretch[last].rows();
+        }
+        &stretch[first..=last]
+    }
+
+    /// In memory, or a row group most of which was deleted, or one in a file most of which nobody needs.
+    fn must_move(&self, part: &Part) -> bool {
+        let deleted = part.deleted_count() as u64;
+        let is_hollow = self.is_thorough && deleted > 0 && deleted * HOLLOW_SHARE >= part.ids().count();
+        let in_hollow_file = || part.stored().is_some_and(|(file, _)| self.hollow.contains(&file.id));
+        part.is_memory() || deleted > part.rows() as u64 || is_hollow || in_hollow_file()
+    }
+
+    fn may_move(&self, part: &Part) -> bool {
+        self.must_move(part) || part.rows() < self.small_rows
+    }
+}
+
+/// The files of which row groups that a state needs are less than half.
+fn hollow_files(state: &State) -> HashSet<Ulid> {
+    let mut needed: HashMap<Ulid, (u64, u64)> = HashMap::new();
+    let mut known = HashSet::new();
+    for (file, group) in state.tables().into_iter().flat_map(|table| table.parts.iter().filter_map(Part::stored)) {
+        let length = file.frame().map_or(0, |frame| frame.length);
+        if known.insert((file.id, group.metadata.offset)) {
+            needed.entry(file.id).or_insert((0, length)).0 += group.end() - group.metadata.offset;
+        }
+    }
+    // What stands around row groups is not counted, so that a file with small ones is not hollow for ever.
+    let hollow = needed.into_iter().filter(|(_, (used, length))| used * 2 + FRAME_BYTES < *length);
+    hollow.map(|(file, _)| file).collect()
 }

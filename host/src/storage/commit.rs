@@ -389,6 +389,11 @@ impl Shared {
         guard(&self.head)
     }
 
+    /// The newest durable state, and where in the log it stands.
+    pub(crate) fn seen(&self) -> Head {
+        guard(&self.seen).clone()
+    }
+
     pub(crate) fn newest(&self) -> Arc<State> {
         self.newest.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

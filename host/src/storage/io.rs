@@ -29,6 +29,9 @@ pub(crate) enum Mode {
     Truncate,
 }
 
+/// Files are copied in pieces of this size.
+const COPY_BYTES: u64 = 4 << 20;
+
 /// A file system, as far as a database needs it.
 pub(crate) trait Disk: Debug + Send + Sync {
     fn open(&self, path: &Path, mode: Mode) -> io::Result<Arc<dyn DiskFile>>;
@@ -243,6 +246,37 @@ impl Directory {
         self.disk.sync_dir(&path).map_err(|error| Error::io("sync", &path, &error))
     }
 
+    /// The names in a folder, if there is such a folder.
+    pub(crate) fn list_if_folder(&self, name: &str) -> Result<Option<Vec<String>>> {
+        let path = self.path(name);
+        match self.disk.list(&path) {
+            Ok(mut names) => {
+                names.sort_unstable();
+                Ok(Some(names))
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(Error::io("list", &path, &error)),
+        }
+    }
+
+    /// Puts the first `length` bytes of an open file under a name, as a whole; the name is durable after `sync_dir`.
+    pub(crate) fn copy(&self, from: &File, length: u64, name: &str) -> Result<()> {
+        let temporary = format!("{name}.tmp");
+        let file = self.open(&temporary, Mode::Truncate)?;
+        let mut offset = 0;
+        while offset < length {
+            let bytes = from.read_range(offset, (length - offset).min(COPY_BYTES))?;
+            if bytes.is_empty() {
+                return Err(corrupt(&from.name, "it became shorter while it was copied"));
+            }
+            file.write_at(&bytes, offset)?;
+            offset += bytes.len() as u64;
+        }
+        file.sync()?;
+        let (from, to) = (self.path(&temporary), self.path(name));
+        self.disk.rename(&from, &to).map_err(|error| Error::io("rename", &from, &error))
+    }
+
     /// Replaces a file as a whole: after a crash it has the old contents or the new.
     pub(crate) fn replace(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<()> {
         let full = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
@@ -278,6 +312,14 @@ impl File {
     pub(crate) fn read_from(&self, offset: u64) -> Result<Vec<u8>> {
         let length = usize::try_from(self.len()?.saturating_sub(offset)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; length];
+        let read = self.fail("read", self.file.read_at(&mut bytes, offset))?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// At most `length` bytes from `offset` on.
+    pub(crate) fn read_range(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         let read = self.fail("read", self.file.read_at(&mut bytes, offset))?;
         bytes.truncate(read);
         Ok(bytes)

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use ulid::Ulid;
 
 use super::bulk::Target;
-use super::checkpoint;
+use super::checkpoint::{self, Effort};
 use super::commit::{Shared, guard};
 use super::history::Past;
 use super::index;
@@ -20,6 +20,7 @@ use super::record::{Kind, Operation, encode};
 use super::recover::{self, Files, Head, Position};
 use super::refs::{MAIN, Retention};
 use super::segment;
+use super::spec::Folded;
 use super::wal::{self, WalFile};
 use crate::error::Result;
 
@@ -37,45 +38,67 @@ impl Shared {
     }
 
     /// Folds the log in; waits if another process does so just now.
-    pub(crate) fn checkpoint(&self) -> Result<()> {
-        self.checkpoint_keeping(None)
+    pub(crate) fn checkpoint(&self, effort: Effort) -> Result<Folded> {
+        self.checkpoint_keeping(effort, None)
     }
 
     /// Likewise; old versions are kept as `keep` says, this once, or else as the database does.
-    pub(crate) fn checkpoint_keeping(&self, keep: Option<Retention>) -> Result<()> {
+    pub(crate) fn checkpoint_keeping(&self, effort: Effort, keep: Option<Retention>) -> Result<Folded> {
         self.may_write()?;
-        let (Some(files), Some(target)) = (&self.files, self.target()) else { return Ok(()) };
+        let (Some(files), Some(target)) = (&self.files, self.target()) else { return Ok(Folded::default()) };
         let folding = self.folding.hold()?;
-        self.fold(files, target, &folding, keep)
+        self.fold(files, target, effort, &folding, keep)
     }
 
     /// Folds the log in, unless somebody does so just now.
     pub(crate) fn checkpoint_if_free(&self) -> Result<()> {
         self.may_write()?;
         let (Some(files), Some(target)) = (&self.files, self.target()) else { return Ok(()) };
-        self.folding.try_hold()?.map_or(Ok(()), |folding| self.fold(files, target, &folding, None))
+        let Some(folding) = self.folding.try_hold()? else { return self.follow_manifest(files) };
+        self.fold(files, target, Effort::Usual, &folding, None).map(drop)
     }
 
-    /// Folds the log in, unless somebody does so just now. A failure loses nothing: the log stays.
-    pub(crate) fn checkpoint_or_warn(&self) {
-        if let Err(error) = self.checkpoint_if_free() {
-            self.warnings.add(format!("a checkpoint failed: {}", error.message()));
+    /// Folds a log in that would take long to read again, and gives space back that waited for readers.
+    pub(crate) fn close(&self) {
+        if self.is_poisoned() || self.options.read_only {
+            return;
+        }
+        let result = match self.log_bytes() > self.options.close_wal_bytes_max {
+            true => self.checkpoint_if_free(),
+            false if self.unneeded.is_empty() => Ok(()),
+            false => self.sweep(),
+        };
+        if let Err(error) = result {
+            // Nobody is left to be told but the log of diagnostics; nothing is lost, and the next to open tries again.
+            tracing::warn!(target: "kodiak::storage", "closing: {}", error.message());
         }
     }
 
-    fn fold(&self, files: &Files, target: Target<'_>, _folding: &Held<'_>, keep: Option<Retention>) -> Result<()> {
+    fn fold(
+        &self,
+        files: &Files,
+        target: Target<'_>,
+        effort: Effort,
+        _folding: &Held<'_>,
+        keep: Option<Retention>,
+    ) -> Result<Folded> {
         self.follow_manifest(files)?;
         let (planned, hold) = self.read()?;
         for table in planned.tables() {
             // What cannot be written now is made when it is needed.
             let _ = index::complete(target, table);
         }
-        let operations = checkpoint::plan(target, &planned)?;
+        let operations = checkpoint::plan(target, &planned, effort)?;
+        let mut folded = Folded::default();
+        for (_, ids) in operations.iter().filter_map(Operation::rewritten).flatten() {
+            folded.row_groups += 1;
+            folded.rows += ids.count();
+        }
         if !operations.is_empty() {
             files.directory.sync_dir(segment::FOLDER)?;
         }
         let known = self.head().clone();
-        let Some(position) = &known.log else { return Ok(()) };
+        let Some(position) = &known.log else { return Ok(folded) };
         let keep = keep.unwrap_or(known.state.retention);
         let forgets = !keep.is_some() && !position.history.past.is_empty();
         if !operations.is_empty() || position.bytes() > wal::HEADER || forgets {
@@ -86,7 +109,8 @@ impl Shared {
             self.write_manifest(files, &head, keep)?;
         }
         drop(hold);
-        self.reclaim(files)
+        let removed = self.reclaim(files)?;
+        Ok(Folded { files: removed.files, bytes: removed.bytes, ..folded })
     }
 
     /// Puts planned row groups in their place, and goes on in a new log file.
@@ -145,12 +169,19 @@ impl Shared {
         Ok(())
     }
 
+    /// Looks whether another process folded in what we count as our log: then there is less of it.
+    pub(crate) fn notice_manifest(&self) {
+        let known = self.head().log.as_ref().map_or(0, |position| position.manifest);
+        let is_newer = self.shm.as_ref().and_then(|shm| shm.manifest()).is_some_and(|number| number > known);
+        if let Some(files) = self.files.as_ref().filter(|_| is_newer) {
+            // Without it only more is folded in than needed.
+            let _ = self.follow_manifest(files);
+        }
+    }
+
     /// Another process may have folded in what we count as our log.
     fn follow_manifest(&self, files: &Files) -> Result<()> {
         let known = self.head().log.as_ref().map_or(0, |position| position.manifest);
-        if self.shm.as_ref().and_then(|shm| shm.manifest()).is_some_and(|number| number <= known) {
-            return Ok(());
-        }
         let Some(number) = manifest::read_current(&files.directory)?.filter(|&number| number > known) else {
             return Ok(());
         };
@@ -185,11 +216,17 @@ impl Shared {
         let Some(files) = self.files.as_ref().filter(|files| !files.is_read_only) else { return Ok(()) };
         let Some(_folding) = self.folding.try_hold()? else { return Ok(()) };
         self.follow_manifest(files)?;
-        self.reclaim(files)
+        self.reclaim(files).map(drop)
     }
 
     /// Removes what neither the newest state nor anybody who reads an older one needs. One process at a time does so.
-    fn reclaim(&self, files: &Files) -> Result<()> {
+    fn reclaim(&self, files: &Files) -> Result<Folded> {
+        // What another process made the newest manifest is not left over.
+        self.follow_manifest(files)?;
+        let current = manifest::read_current(&files.directory)?;
+        if self.head().log.as_ref().map(|position| position.manifest) != current {
+            return Ok(Folded::default());
+        }
         let (head, left_over) = {
             let held = self.lock.hold()?;
             let mut head = self.head();
@@ -197,16 +234,29 @@ impl Shared {
             (head.clone(), recover::left_over(files, &head)?)
         };
         let left_over = self.unneeded.past(left_over, head.state.lsn, self.readers.oldest());
-        let Some(position) = head.log.as_ref().filter(|_| !left_over.is_empty()) else { return Ok(()) };
+        let Some(position) = head.log.as_ref().filter(|_| !left_over.is_empty()) else {
+            return Ok(Folded::default());
+        };
         // What says that these are not needed may have been written by a process that was killed before it was durable.
         position.wal.file.sync()?;
         self.became_durable(&head);
         files.directory.sync_dir("")?;
-        left_over.iter().try_for_each(|path| files.directory.remove(path))
+        let mut removed = Folded::default();
+        for path in &left_over {
+            let length = files.directory.open_if_there(path)?.map_or(Ok(0), |file| file.len())?;
+            files.directory.remove(path)?;
+            removed.files += 1;
+            removed.bytes += length;
+        }
+        Ok(removed)
     }
 }
 
 impl Unneeded {
+    fn is_empty(&self) -> bool {
+        guard(&self.0).is_empty()
+    }
+
     /// Of what the state of record `lsn` does not need, what nobody else needs either: `oldest` is the oldest record
     /// number whose state is being read.
     fn past(&self, left_over: Vec<String>, lsn: u64, oldest: Option<u64>) -> Vec<String> {
@@ -219,8 +269,12 @@ impl Unneeded {
                 if !path.starts_with(segment::FOLDER) {
                     return true;
                 }
-                let since = *since.entry(path.clone()).or_insert(lsn);
-                oldest.is_none_or(|oldest| oldest >= since)
+                let known = *since.entry(path.clone()).or_insert(lsn);
+                let is_past = oldest.is_none_or(|oldest| oldest >= known);
+                if is_past {
+                    since.remove(path);
+                }
+                is_past
             })
             .collect()
     }

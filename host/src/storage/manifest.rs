@@ -207,7 +207,7 @@ impl Order {
 }
 
 /// Names the newest manifest.
-fn write_current(directory: &Directory, number: u64) -> Result<()> {
+pub(crate) fn write_current(directory: &Directory, number: u64) -> Result<()> {
     let mut out = Encoder::default();
     out.raw(CURRENT_MAGIC);
     out.u64(number);

@@ -5,6 +5,7 @@
 //! The module knows nothing of SQL, names of tables, or planning; a table is a number, and its name lives in the
 //! key-value space, where the catalog keeps it.
 
+mod backup;
 mod bulk;
 mod changes;
 mod check;
@@ -28,6 +29,7 @@ mod record;
 mod recover;
 mod refs;
 mod request;
+mod restore;
 mod rows;
 mod run;
 mod segment;
@@ -45,6 +47,7 @@ mod tree;
 mod txn;
 mod wal;
 mod warnings;
+mod worker;
 
 pub use bytes::Bytes;
 pub use changes::{Change, Changes};
@@ -54,7 +57,7 @@ pub use history::At;
 pub use part::Part;
 pub use refs::{BranchId, MAIN, Retention};
 pub use snapshot::{Snapshot, TableView};
-pub use spec::{BranchInfo, Finding, Info, Key, Options, PinInfo, TableId, TableSpec, VersionInfo};
+pub use spec::{BranchInfo, Copied, Finding, Folded, Info, Key, Options, PinInfo, TableId, TableSpec, VersionInfo};
 pub use statistics::{ColumnStatistics, Sketch};
 pub use store::Store;
 pub use txn::{From, Link, Savepoint, Transaction};

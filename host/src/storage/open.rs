@@ -7,7 +7,9 @@ use std::sync::Arc;
 use ulid::Ulid;
 
 use super::ROWS_PER_GROUP;
+use super::backup;
 use super::commit::Shared;
+use super::index;
 use super::io::{Directory, Disk, Mode};
 use super::lock::WriterLock;
 use super::maintain;
@@ -15,19 +17,22 @@ use super::manifest;
 use super::readers::Readers;
 use super::recover::{self, Files, Head, Writers};
 use super::refs::Retention;
-use super::segment::Segments;
-use super::shm::Shm;
+use super::segment::{self, Segments};
+use super::shm::{self, Shm};
 use super::spec::Options;
 use super::state::State;
+use super::wal;
 use crate::error::{Error, Result, codes};
 
 /// The lock file of writers.
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 
 /// Opens what lies in a directory.
 pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path, options: &Options) -> Result<Shared> {
     let directory = Directory { disk, root: path.to_owned() };
-    let is_read_only = options.read_only;
+    // A backup stays what it is.
+    let is_read_only = options.read_only || backup::is_backup(&directory)?;
+    let options = &Options { read_only: is_read_only, ..options.clone() };
     let (database, lock) = identify(&directory, options)?;
     let folding = if is_read_only { None } else { Some(directory.open(maintain::LOCK, Mode::Ensure)?) };
     let shm = match Shm::open(&directory, database) {
@@ -49,6 +54,13 @@ pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path, options: &Options) -> Resul
     shared.warnings.extend(warnings);
     shared.sweep()?;
     Ok(shared)
+}
+
+/// Whether a name in a database's directory belongs to storage.
+pub(crate) fn is_own(name: &str) -> bool {
+    let own = ["CURRENT", "FORMAT", LOCK, maintain::LOCK, shm::NAME, backup::MARK, backup::LINE];
+    let folders = [wal::FOLDER, manifest::FOLDER, segment::FOLDER, index::FOLDER];
+    own.contains(&name) || folders.contains(&name)
 }
 
 /// A database in memory.

@@ -175,6 +175,16 @@ pub(crate) struct Rewrite {
     pub(crate) groups: Vec<(Attached, RowIds)>,
 }
 
+impl Operation {
+    /// The row groups of a rewrite.
+    pub(crate) fn rewritten(&self) -> Option<&[(Attached, RowIds)]> {
+        match self {
+            Self::Rewrite(rewrite) => Some(&rewrite.groups),
+            _ => None,
+        }
+    }
+}
+
 impl Rewrite {
     /// Whether these row groups can take the place of parts of a table.
     pub(crate) fn fits(&self, table: &Table) -> bool {

@@ -158,6 +158,11 @@ impl Shm {
         (0..SLOTS).filter_map(reading).collect()
     }
 
+    /// How many stores read something just now.
+    pub(crate) fn reading(&self) -> usize {
+        self.readings().iter().filter(|reading| reading.oldest.is_some()).count()
+    }
+
     /// The oldest record number whose state anybody reads.
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.readings().into_iter().filter_map(|reading| reading.oldest).min()

@@ -33,6 +33,10 @@ impl Snapshot {
         Self { tree, _hold: Some(Arc::new(hold)) }
     }
 
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// The version that this is, or upon which the transaction stands that this belongs to.
     pub fn version(&self) -> u64 {
         self.tree.version

@@ -82,6 +82,8 @@ pub struct Options {
     pub read_only: bool,
     /// The log is turned into segments and a manifest when it grows past this.
     pub wal_bytes_max: u64,
+    /// That happens in a thread of its own; otherwise whoever commits does it.
+    pub background: bool,
     /// At the last close in this process the log is folded in if it is larger than this; a smaller one is quicker to
     /// read again than to fold in.
     pub close_wal_bytes_max: u64,
@@ -103,6 +105,7 @@ impl Default for Options {
             create: true,
             read_only: false,
             wal_bytes_max: 64 << 20,
+            background: true,
             close_wal_bytes_max: 1 << 20,
             spill_rows_max: 1 << 16,
             spill_bytes_max: 8 << 20,
@@ -142,6 +145,34 @@ pub struct Info {
     pub wal_bytes: u64,
     /// Number of the newest manifest; 0 before the first checkpoint.
     pub manifest: u64,
+    /// Stores that read it just now, in this process and others.
+    pub readers: u64,
+}
+
+/// What tidying up did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Row groups that were written.
+    pub row_groups: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Files that were removed.
+    pub files: u64,
+    /// Bytes in those.
+    pub bytes: u64,
+}
+
+/// What was copied for a backup, or from one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// The version that the copy is of.
+    pub version: u64,
+    /// Files that were copied.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Files that were there already.
+    pub kept: u64,
 }
 
 /// A branch.

@@ -157,6 +157,9 @@ impl Table {
                 after.push(part.split(|id| id > last)?);
             }
         }
+        // Rows may have been deleted since; a part without rows has no place among the others.
+        before.retain(|part| part.rows() > 0);
+        after.retain(|part| part.rows() > 0);
         let live = |id: u64| {
             locate(old, id)
                 .is_some_and(|index| old[index].ids().position(id).is_some_and(|position| old[index].is_live(position)))

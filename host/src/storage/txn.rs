@@ -608,6 +608,11 @@ impl Work {
         Ok(references?.into_iter().map(Operation::Refer).collect())
     }
 
+    /// How many rows of others it deletes.
+    pub(crate) fn deleted_rows(&self) -> u64 {
+        self.0.tables.values().map(|touched| touched.deleted.len()).sum()
+    }
+
     /// Whether files may not be needed any more.
     pub(crate) fn drops_tables(&self) -> bool {
         self.0.tables.values().any(|touched| touched.dropped)

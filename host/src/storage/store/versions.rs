@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::super::checkpoint::Effort;
 use super::super::commit::{Shared, guard};
 use super::super::history::{self, At, version_not_kept, version_to_come};
 use super::super::recover;
@@ -144,8 +145,15 @@ impl Store {
     /// # Errors
     /// As [`Store::checkpoint`].
     pub fn forget_history(&self) -> Result<()> {
-        guard(&self.0.remembered).states.clear();
-        self.0.checkpoint_keeping(Some(Retention::NONE))
+        self.forget_remembered();
+        self.0.checkpoint_keeping(Effort::Usual, Some(Retention::NONE)).map(drop)
+    }
+
+    /// Forgets the old versions that are at hand.
+    pub(super) fn forget_remembered(&self) {
+        let mut remembered = guard(&self.0.remembered);
+        remembered.states.clear();
+        remembered.read.clear();
     }
 }
 

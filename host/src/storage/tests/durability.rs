@@ -16,7 +16,7 @@ fn open(path: &Path) -> Store {
 
 /// Small bounds, so that a few rows take the paths of many.
 fn small() -> Options {
-    Options { spill_rows_max: 20, group_rows: 16, retention: Retention::NONE, ..Options::default() }
+    Options { spill_rows_max: 20, group_rows: 16, retention: Retention::NONE, background: false, ..Options::default() }
 }
 
 fn insert(store: &Store, table: TableId, rows: &[(i64, &str)]) {
@@ -166,7 +166,7 @@ fn space_is_given_back() {
     let ids: Vec<u64> = view.parts().iter().flat_map(|part| part.row_ids().unwrap().values().to_vec()).collect();
     assert_eq!(transaction.delete(table, &ids[1..195]).unwrap(), 194);
     transaction.commit().unwrap();
-    store.checkpoint().unwrap();
+    store.vacuum(None).unwrap();
     assert_eq!(store.info().unwrap().segments, 1);
     assert_eq!(std::fs::read_dir(folder.path().join("segments")).unwrap().count(), 1);
     // A reader of the old version still reads what it saw.

@@ -18,6 +18,7 @@ fn tiny() -> Options {
         spill_rows_max: 6,
         group_rows: 4,
         retention: Retention::NONE,
+        background: false,
         ..Options::default()
     }
 }

@@ -113,6 +113,12 @@ impl Twin {
         world.files.iter_mut().for_each(|file| file.locked_by = None);
     }
 
+    /// The same disk for the next process.
+    pub(crate) fn restart_now(&self) -> Self {
+        self.restart();
+        self.clone()
+    }
+
     /// The disk as it may look after the power went.
     pub(crate) fn crash(&self) -> Self {
         let mut world = self.world();

@@ -100,7 +100,14 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn tiny() -> Options {
-    Options { wal_bytes_max: 9000, close_wal_bytes_max: 2000, spill_rows_max: 9, group_rows: 5, ..Options::default() }
+    Options {
+        wal_bytes_max: 9000,
+        close_wal_bytes_max: 2000,
+        spill_rows_max: 9,
+        group_rows: 5,
+        background: false,
+        ..Options::default()
+    }
 }
 
 fn same(one: f64, other: f64) -> bool {

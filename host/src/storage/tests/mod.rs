@@ -12,6 +12,7 @@ mod processes;
 mod segments;
 mod sharing;
 mod transactions;
+mod upkeep;
 mod versions;
 
 use std::sync::Arc;

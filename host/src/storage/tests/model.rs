@@ -67,6 +67,7 @@ fn tiny() -> Options {
         spill_rows_max: 9,
         group_rows: 5,
         retention: Retention::NONE,
+        background: false,
         ..Options::default()
     }
 }

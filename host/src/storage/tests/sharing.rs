@@ -15,7 +15,7 @@ fn open(twin: &Twin) -> Store {
 }
 
 fn small() -> Options {
-    Options { spill_rows_max: 20, group_rows: 16, retention: Retention::NONE, ..Options::default() }
+    Options { spill_rows_max: 20, group_rows: 16, retention: Retention::NONE, background: false, ..Options::default() }
 }
 
 fn insert(store: &Store, table: TableId, rows: &[(i64, &str)]) {
