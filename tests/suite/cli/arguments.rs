@@ -108,6 +108,10 @@ fn usage_errors_exit_2_and_leave_stdout_alone() {
       info        Print what it is made of
       check       Verify every file of it; findings exit 1
       checkpoint  Write the log's changes into segments and shorten the log
+      compact     Write hollow and small row groups again, and give space back
+      backup      Copy it into a directory; a later backup there copies only what is new
+      restore     Give it the contents of a backup, or make another database of one
+      branches    List the branches, make, drop or switch to one
     help: kodiak db --help
     ");
     assert_snapshot!(sandbox.run(["quickstart", "--scale-factor", "0"]), @"
