@@ -35,6 +35,8 @@ fn attached_databases_are_read_and_changed_one_at_a_time() {
     run(&other, "create table late (t bigint references t deferrable initially deferred)");
     run(&other, "create table log (n bigint)");
     run(&other, "create table watched (id bigint)");
+    run(&other, "create table numbered (id bigint generated always as identity, n int)");
+    run(&other, "insert into numbered (n) values (1)");
     run(
         &other,
         "create function count_rows() returns trigger language sql as $$ insert into log select count(*) from new_rows $$",
@@ -99,6 +101,7 @@ fn attached_databases_are_read_and_changed_one_at_a_time() {
     assert_eq!(state(&connection, "select * from x.v"), "0A000");
     assert_eq!(state(&connection, "insert into x.v values (50, 'no')"), "0A000");
     assert_eq!(state(&connection, "insert into x.watched values (1)"), "0A000");
+    assert_eq!(state(&connection, "insert into x.numbered (n) values (2)"), "0A000", "its numbers are counted there");
     assert_eq!(rows(&other, "select (select count(*) from watched) + (select count(*) from log)"), ["0"]);
     run(&connection, "begin");
     assert_eq!(state(&connection, "insert into x.late values (77)"), "23503");

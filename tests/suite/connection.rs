@@ -102,3 +102,33 @@ fn two_connections_see_only_what_was_committed() {
     one.rollback().expect("ROLLBACK is accepted after that");
     assert_eq!(number(&one, "SELECT count(*) FROM t", &[]), 1);
 }
+
+#[test]
+fn identities_neither_collide_nor_come_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("numbers.kdb");
+    let all = "SELECT count(DISTINCT id) FROM t";
+    {
+        let database = Database::open(&path).expect("a database");
+        let (one, other) = (database.connect().expect("connects"), database.connect().expect("connects"));
+        one.execute("CREATE TABLE t (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a INT)", &[])
+            .expect("a table");
+        for connection in [&one, &other] {
+            connection.execute("BEGIN", &[]).expect("begins");
+        }
+        for _ in 0..100 {
+            for connection in [&one, &other] {
+                connection.execute("INSERT INTO t (a) VALUES (1)", &[]).expect("inserts");
+            }
+        }
+        for connection in [&one, &other] {
+            connection.execute("COMMIT", &[]).expect("neither is in the other's way");
+        }
+        assert_eq!(number(&one, all, &[]), 200);
+    }
+    let connection = Database::open(&path).expect("opens again").connect().expect("connects");
+    let most = number(&connection, "SELECT max(id) FROM t", &[]);
+    connection.execute("INSERT INTO t (a) SELECT 2 FROM generate_series(1, 1000)", &[]).expect("inserts");
+    assert!(number(&connection, "SELECT min(id) FROM t WHERE a = 2", &[]) > most, "numbers go on where they were");
+    assert_eq!(number(&connection, all, &[]), 1200);
+}

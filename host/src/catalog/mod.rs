@@ -8,13 +8,13 @@ mod routine;
 mod types;
 mod write;
 
-pub use object::{Action, Check, Column, Index, Key, Reference, Relation, Schema, StoredKey, Table, View};
+pub use object::{Action, Check, Column, Generated, Index, Key, Reference, Relation, Schema, StoredKey, Table, View};
 pub use read::{Cache, Catalog};
-pub use routine::{Event, Level, Parameter, Returns, Routine, RoutineKind, Timing, Trigger, Volatile};
+pub use routine::{Event, Level, Macro, Parameter, Returns, Routine, RoutineKind, Timing, Trigger, Volatile};
 pub use types::{SqlType, ZONE};
 pub(crate) use write::{
-    drop_relation, drop_routine, drop_schema, drop_trigger, put_reference, put_relation, put_routine, put_schema,
-    put_trigger, relation_key as record_key,
+    drop_macro, drop_relation, drop_routine, drop_schema, drop_trigger, put_macro, put_reference, put_relation,
+    put_routine, put_schema, put_trigger, relation_key as record_key,
 };
 
 /// The schema that unqualified names mean unless the session says otherwise.

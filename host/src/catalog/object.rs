@@ -76,6 +76,28 @@ pub struct Column {
     /// The expression for rows that do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
+    /// Where its values come from when not from the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Generated>,
+}
+
+impl Column {
+    /// Whether users may say nothing but DEFAULT for it.
+    pub fn makes_itself(&self) -> bool {
+        matches!(self.generated, Some(Generated::Stored(_) | Generated::Always))
+    }
+}
+
+/// How a column makes its values itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Generated {
+    /// By an expression over the other columns, kept with the row.
+    Stored(String),
+    /// By counting, whatever the user says.
+    Always,
+    /// By counting, unless the user says otherwise.
+    Default,
 }
 
 /// A primary or unique key.

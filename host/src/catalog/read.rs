@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::object::{Relation, Schema, decode};
-use super::routine::{Routine, Trigger};
+use super::routine::{Macro, Routine, Trigger};
 use super::write::{
-    reference_prefix, relation_key, relation_prefix, routine_prefix, schema_key, schema_prefix, trigger_prefix,
+    macro_key, macro_prefix, reference_prefix, relation_key, relation_prefix, routine_prefix, schema_key,
+    schema_prefix, trigger_prefix,
 };
 use super::{INFORMATION, MAIN, SYSTEM};
 use crate::error::Result;
@@ -104,6 +105,16 @@ impl Catalog {
     /// Every routine, by schema and name.
     pub fn all_routines(&self) -> Result<Vec<Routine>> {
         self.listed(&routine_prefix(None, None))
+    }
+
+    /// A macro.
+    pub fn macro_of(&self, schema: &str, name: &str) -> Result<Option<Macro>> {
+        self.snapshot.get(&macro_key(schema, name)).map(|bytes| decode(name, &bytes)).transpose()
+    }
+
+    /// Every macro, by schema and name.
+    pub fn all_macros(&self) -> Result<Vec<Macro>> {
+        self.listed(&macro_prefix())
     }
 
     /// The triggers of a table, by name, which is the order in which they fire.

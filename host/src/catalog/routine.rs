@@ -148,6 +148,24 @@ impl Routine {
     }
 }
 
+/// An expression or a query under a name, put in the place of its calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Macro {
+    /// Its schema's name.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Names, and the expressions for calls that leave them out.
+    pub parameters: Vec<(String, Option<String>)>,
+    /// Whether it stands for a table.
+    pub is_table: bool,
+    /// The expression or query as SQL.
+    pub body: String,
+    /// The extension it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
 /// A routine that runs when rows of a table change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trigger {

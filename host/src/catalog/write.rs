@@ -2,7 +2,7 @@
 //! checks nothing about the rest of the catalog; that is the statement's job, which knows what the user meant.
 
 use super::object::{Relation, Schema, encode};
-use super::routine::{Routine, Trigger};
+use super::routine::{Macro, Routine, Trigger};
 use crate::error::{Error, Result, codes};
 use crate::storage::Transaction;
 
@@ -61,6 +61,25 @@ pub(crate) fn put_trigger(transaction: &Transaction, trigger: &Trigger) -> Resul
 /// Forgets a trigger.
 pub(crate) fn drop_trigger(transaction: &Transaction, trigger: &Trigger) -> Result<()> {
     transaction.remove(&trigger_key(trigger))
+}
+
+/// Stores a macro's record.
+pub(crate) fn put_macro(transaction: &Transaction, made: &Macro) -> Result<()> {
+    check_name(&made.name)?;
+    transaction.put(&macro_key(&made.schema, &made.name), &encode(made)?)
+}
+
+/// Forgets a macro.
+pub(crate) fn drop_macro(transaction: &Transaction, made: &Macro) -> Result<()> {
+    transaction.remove(&macro_key(&made.schema, &made.name))
+}
+
+pub(super) fn macro_prefix() -> Vec<u8> {
+    b"catalog/macro/".to_vec()
+}
+
+pub(super) fn macro_key(schema: &str, name: &str) -> Vec<u8> {
+    [&prefix(&macro_prefix(), Some(schema), None), name.as_bytes()].concat()
 }
 
 /// All routines, those of a schema, or those of one name.

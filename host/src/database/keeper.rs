@@ -98,6 +98,11 @@ pub(super) fn owned(catalog: &Catalog) -> Result<Vec<Owned>> {
             all.push(Owned { extension, kind, name: label(&routine.schema, &routine.name) });
         }
     }
+    for one in catalog.all_macros()? {
+        if let Some(extension) = one.owner {
+            all.push(Owned { extension, kind: "macro".to_owned(), name: label(&one.schema, &one.name) });
+        }
+    }
     for trigger in catalog.all_triggers()? {
         if let Some(extension) = trigger_extension(&trigger, &routines) {
             let name = format!("{} on {}", trigger.name, label(&trigger.schema, &trigger.table));
@@ -161,6 +166,9 @@ fn release(database: &Database, connection: &Connection, extension: &str, fate: 
                 if routine.extension.as_deref().or(routine.owner.as_deref()) == Some(extension) {
                     crate::catalog::drop_routine(transaction, routine)?;
                 }
+            }
+            for one in catalog.all_macros()?.iter().filter(|one| one.owner.as_deref() == Some(extension)) {
+                crate::catalog::drop_macro(transaction, one)?;
             }
         }
         let version = state_key(DATA_VERSIONS, extension.as_bytes());

@@ -24,7 +24,7 @@ use super::names::{fold_ident, quoted, split_name};
 use super::outcome::Outcome;
 use super::scope::Scope;
 use super::{dml, parse, query, unsupported};
-use crate::catalog::Table;
+use crate::catalog::{Generated, Relation, Table};
 use crate::error::{Error, Result, codes};
 
 /// `COPY t [(columns)] FROM 'file'`, `COPY t | (query) TO 'file'`.
@@ -98,11 +98,22 @@ fn from(scope: &Arc<Scope>, name: &ObjectName, columns: &[Ident], path: &str, op
     Ok(Outcome::changed("COPY", rows))
 }
 
+/// Columns that files carry: all, but for those that the others make.
 fn positions(table: &Table, names: &[String]) -> Result<Vec<usize>> {
+    let made = |at: &usize| matches!(table.columns[*at].generated, Some(Generated::Stored(_)));
     if names.is_empty() {
-        return Ok((0..table.columns.len()).collect());
+        return Ok((0..table.columns.len()).filter(|at| !made(at)).collect());
     }
-    names.iter().map(|name| table.position(name).ok_or_else(|| dml::no_column(table, name))).collect()
+    let mut positions = Vec::with_capacity(names.len());
+    for name in names {
+        let at = table.position(name).ok_or_else(|| dml::no_column(table, name))?;
+        if made(&at) {
+            let text = format!("the column `{name}` makes its own values, a file cannot");
+            return Err(Error::new(codes::PLAN, text).with_sqlstate("42P10").help("leave it out"));
+        }
+        positions.push(at);
+    }
+    Ok(positions)
 }
 
 fn write(scope: &Arc<Scope>, source: CopySource, path: &str, options: &Options) -> Result<Outcome> {
@@ -113,7 +124,7 @@ fn write(scope: &Arc<Scope>, source: CopySource, path: &str, options: &Options) 
     if options.null.is_some() {
         return Err(unsupported("NULL in COPY ... TO").help("NULL is written as an empty field"));
     }
-    let plan = Binder::new(scope).plan(Statement::Query(Box::new(source_query(source)?)))?;
+    let plan = Binder::new(scope).plan(Statement::Query(Box::new(source_query(scope, source)?)))?;
     let batches = query::start(scope, &plan)?;
     let schema = query::visible(batches.schema());
     let target = Target::new(Path::new(path))?;
@@ -122,12 +133,22 @@ fn write(scope: &Arc<Scope>, source: CopySource, path: &str, options: &Options) 
     Ok(Outcome::changed("COPY", rows))
 }
 
-fn source_query(source: CopySource) -> Result<datafusion::sql::sqlparser::ast::Query> {
+fn source_query(scope: &Scope, source: CopySource) -> Result<datafusion::sql::sqlparser::ast::Query> {
     match source {
         CopySource::Query(query) => Ok(*query),
-        CopySource::Table { table_name, columns } => {
+        CopySource::Table { table_name, mut columns } => {
             let mut query = parse::query("SELECT * FROM t")?;
             if let SetExpr::Select(select) = query.body.as_mut() {
+                let (schema, table) = split_name(&table_name)?;
+                let relation = scope.catalog.relation(&scope.schema_or_default(schema.clone()), &table)?;
+                if let Some(Relation::Table(known)) = relation.as_deref() {
+                    // So that the table can take back what it gave.
+                    let names: Vec<String> = columns.iter().map(fold_ident).collect();
+                    let carried = positions(known, &names)?;
+                    if columns.is_empty() && carried.len() < known.columns.len() {
+                        columns = carried.iter().map(|at| quoted(&known.columns[*at].name)).collect();
+                    }
+                }
                 if !columns.is_empty() {
                     select.projection = columns
                         .into_iter()
@@ -139,7 +160,6 @@ fn source_query(source: CopySource) -> Result<datafusion::sql::sqlparser::ast::Q
                 if let Some(from) = select.from.first_mut()
                     && let datafusion::sql::sqlparser::ast::TableFactor::Table { name, .. } = &mut from.relation
                 {
-                    let (schema, table) = split_name(&table_name)?;
                     let parts = schema.into_iter().chain([table]).map(|part| ObjectNamePart::Identifier(quoted(&part)));
                     *name = ObjectName(parts.collect());
                 }

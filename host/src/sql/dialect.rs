@@ -3,10 +3,11 @@
 
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::ast::{ColumnOption, Expr, GeneratedAs, SequenceOptions};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// PostgreSQL's grammar, extended.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,6 +59,28 @@ impl Dialect for Kodiak {
         POSTGRES.parse_prefix(parser)
     }
 
+    /// An identity takes its options in any order, as PostgreSQL has it; the parser knows one.
+    fn parse_column_option(
+        &self,
+        parser: &mut Parser,
+    ) -> Result<Option<Result<Option<ColumnOption>, ParserError>>, ParserError> {
+        use Keyword::{ALWAYS, AS, BY, DEFAULT, GENERATED, IDENTITY};
+        let generated_as = if parser.parse_keywords(&[GENERATED, ALWAYS, AS, IDENTITY]) {
+            GeneratedAs::Always
+        } else if parser.parse_keywords(&[GENERATED, BY, DEFAULT, AS, IDENTITY]) {
+            GeneratedAs::ByDefault
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Ok(Some(ColumnOption::Generated {
+            generated_as,
+            sequence_options: Some(sequence_options(parser)?),
+            generation_expr: None,
+            generation_expr_mode: None,
+            generated_keyword: true,
+        }))))
+    }
+
     fn prec_value(&self, precedence: Precedence) -> u8 {
         POSTGRES.prec_value(precedence)
     }
@@ -77,4 +100,38 @@ impl Dialect for Kodiak {
         supports_within_after_array_aggregation supports_in_empty_list
         supports_boolean_literals supports_table_versioning supports_start_transaction_modifier
     }
+}
+
+fn sequence_options(parser: &mut Parser) -> Result<Vec<SequenceOptions>, ParserError> {
+    use Keyword::{BY, CACHE, CYCLE, INCREMENT, MAXVALUE, MINVALUE, NO, START, WITH};
+    let mut options = Vec::new();
+    if !parser.consume_token(&Token::LParen) {
+        return Ok(options);
+    }
+    while !parser.consume_token(&Token::RParen) {
+        options.push(if parser.parse_keyword(START) {
+            let with = parser.parse_keyword(WITH);
+            SequenceOptions::StartWith(parser.parse_number()?, with)
+        } else if parser.parse_keyword(INCREMENT) {
+            let by = parser.parse_keyword(BY);
+            SequenceOptions::IncrementBy(parser.parse_number()?, by)
+        } else if parser.parse_keywords(&[NO, MINVALUE]) {
+            SequenceOptions::MinValue(None)
+        } else if parser.parse_keywords(&[NO, MAXVALUE]) {
+            SequenceOptions::MaxValue(None)
+        } else if parser.parse_keywords(&[NO, CYCLE]) {
+            SequenceOptions::Cycle(true)
+        } else if parser.parse_keyword(MINVALUE) {
+            SequenceOptions::MinValue(Some(parser.parse_number()?))
+        } else if parser.parse_keyword(MAXVALUE) {
+            SequenceOptions::MaxValue(Some(parser.parse_number()?))
+        } else if parser.parse_keyword(CACHE) {
+            SequenceOptions::Cache(parser.parse_number()?)
+        } else if parser.parse_keyword(CYCLE) {
+            SequenceOptions::Cycle(false)
+        } else {
+            return parser.expected("an option of an identity column", parser.peek_token());
+        });
+    }
+    Ok(options)
 }

@@ -8,6 +8,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 
 use super::claim::{Extensions, NoExtensions};
 use super::fault;
+use super::identity::Blocks;
 use crate::catalog::Cache;
 use crate::error::Result;
 use crate::storage::Store;
@@ -22,13 +23,21 @@ const HOT_SHARE: u64 = 3;
 pub(crate) struct Engine {
     pub(crate) store: Store,
     pub(crate) cache: Arc<Cache>,
+    /// Numbers for identity columns.
+    pub(crate) identities: Blocks,
     extensions: RwLock<Arc<dyn Extensions>>,
     memory: Mutex<Option<(u64, Arc<RuntimeEnv>)>>,
 }
 
 impl Engine {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store, cache: Arc::default(), extensions: RwLock::new(Arc::new(NoExtensions)), memory: Mutex::new(None) }
+        Self {
+            store,
+            cache: Arc::default(),
+            identities: Blocks::default(),
+            extensions: RwLock::new(Arc::new(NoExtensions)),
+            memory: Mutex::new(None),
+        }
     }
 
     pub(crate) fn extensions(&self) -> Arc<dyn Extensions> {

@@ -17,6 +17,7 @@ mod fault;
 mod file;
 mod functions;
 mod history;
+mod identity;
 mod inspect;
 mod interrupt;
 mod names;

@@ -23,7 +23,7 @@ use super::settings::Settings;
 use super::token::Token;
 use super::unit::{Mark, Unit};
 use super::value::Value;
-use super::{dispatch, fault, history, run, split, transaction};
+use super::{dispatch, fault, history, routine, run, split, transaction};
 use crate::catalog::Catalog;
 use crate::error::{Error, Place, Result, codes};
 use crate::storage::Transaction;
@@ -157,6 +157,15 @@ impl Session {
     }
 
     fn run_own(self: &Arc<Self>, text: &str, params: &[Value]) -> Result<Outcome> {
+        // Braces in a statement of an extension are that extension's to read.
+        let opened;
+        let text = if text.contains("{{") {
+            let unit = self.open_unit().map_or_else(|| Unit::begin(&self.engine.store, &self.settings().branch), Ok)?;
+            opened = routine::open_braces(&Scope::new(self, unit, self.owner())?, text)?;
+            opened.as_str()
+        } else {
+            text
+        };
         if let Some(own) = dispatch::own_statement(text) {
             return own.and_then(|own| own.run(self));
         }

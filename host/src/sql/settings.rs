@@ -53,6 +53,12 @@ pub(crate) const ALL: &[Setting] = &[
         },
     },
     Setting {
+        name: "cache_size",
+        meaning: "results that are kept; none are, so that it can only be 0",
+        show: |_| "0".to_owned(),
+        set: |_, text| (text == "0").then_some(()),
+    },
+    Setting {
         name: "memory_limit",
         meaning: "memory that the statements of this database may hold at a time, such as '2GB'",
         show: |settings| show_bytes(settings.memory_bytes_max),
@@ -227,7 +233,7 @@ mod tests {
             Some("did you mean `threads`?")
         );
         for (name, value) in
-            [("threads", "0"), ("threads", "x"), ("memory_limit", "-1"), ("statement_timeout", "2 weeks")]
+            [("threads", "0"), ("cache_size", "1"), ("memory_limit", "-1"), ("statement_timeout", "2 weeks")]
         {
             assert!(settings.set(name, Some(value)).expect_err(value).is(codes::SETTING));
         }

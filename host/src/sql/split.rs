@@ -148,7 +148,7 @@ impl<'a> Iterator for Words<'a> {
 }
 
 /// The position after the token that begins at `at`.
-fn after_token(text: &str, at: usize) -> usize {
+pub(super) fn after_token(text: &str, at: usize) -> usize {
     let bytes = text.as_bytes();
     if let Some(next) = after_comment(text, at) {
         return next;

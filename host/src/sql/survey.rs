@@ -10,7 +10,7 @@ use super::functions::{TABLE_FUNCTIONS, built_in};
 use super::names::function_name;
 use super::scope::Scope;
 use super::session::lock;
-use super::{extension, routine, unsupported};
+use super::{extension, identity, routine, unsupported};
 use crate::error::{Error, Result};
 
 /// Checks a tree, and finds the extensions' functions in it.
@@ -31,6 +31,11 @@ impl Survey<'_> {
     fn scalar(&self, name: &ObjectName) -> Result<()> {
         let name = function_name(name);
         if built_in().has(&name) || lock(&self.scope.found).scalars.contains_key(&name) {
+            return Ok(());
+        }
+        if name == identity::FUNCTION {
+            let function = identity::function(&self.scope.session.engine);
+            lock(&self.scope.found).scalars.insert(name, Arc::new(function));
             return Ok(());
         }
         if let Some(function) = routine::scalar(self.scope, self.path, &name)? {

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::columns::{add_column, add_constraint, check_checks, check_default, spec};
 use super::{exists, is_taken, references};
-use crate::catalog::{Relation, Table, drop_relation, put_relation};
+use crate::catalog::{Generated, Relation, Table, drop_relation, put_relation};
 use crate::error::{Error, Result, codes};
 use crate::sql::names::{fold_ident, split_name};
 use crate::sql::outcome::Outcome;
@@ -75,6 +75,12 @@ fn change(scope: &Arc<Scope>, mut table: Table, operation: &AlterTableOperation)
             match op {
                 AlterColumnOperation::SetNotNull => table.columns[at].not_null = true,
                 AlterColumnOperation::DropNotNull => drop_not_null(&mut table, at)?,
+                AlterColumnOperation::SetDefault { .. } | AlterColumnOperation::DropDefault
+                    if table.columns[at].generated.is_some() =>
+                {
+                    let text = format!("the column `{}` makes its own values", table.columns[at].name);
+                    return Err(Error::new(codes::PLAN, text).with_sqlstate("42601"));
+                }
                 AlterColumnOperation::SetDefault { value } => {
                     check_default(scope, &table.columns[at], value)?;
                     table.columns[at].default = Some(value.to_string());
@@ -141,14 +147,14 @@ pub(super) fn refuse_needed_keys(scope: &Scope, table: &Table) -> Result<()> {
     Ok(())
 }
 
-/// Adds a column. With a default the rows get it now, as every SQL has it; that writes them anew.
+/// Adds a column. With a default, or an expression, the rows get it now, as every SQL has it; that writes them anew.
 fn add(scope: &Arc<Scope>, old: Table, def: &ColumnDef) -> Result<()> {
     let mut table = old.clone();
     add_column(scope, &mut table, def)?;
     references::add_of_column(scope, &mut table, def)?;
     let column = table.columns.last().ok_or_else(|| Error::new(codes::INTERNAL, "the new column is missing"))?;
     let view = scope.unit.snapshot()?.table(TableId(old.id))?;
-    if column.default.is_none() || view.rows() == 0 {
+    if (column.default.is_none() && column.generated.is_none()) || view.rows() == 0 {
         if column.not_null && view.rows() > 0 {
             let message = format!("the column `{}` would be null in the rows that are there", column.name);
             return Err(Error::new(codes::NOT_NULL, message).help("give it a DEFAULT"));
@@ -204,11 +210,16 @@ fn remove_column(scope: &Scope, table: &mut Table, at: usize) -> Result<()> {
     Ok(())
 }
 
-/// A check names columns in its text; which ones is found by reading it.
+/// A check and a generated column name columns in their text; which ones is found by reading it.
 fn refuse_used(table: &Table, column: &str, what: &str) -> Result<()> {
     use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, visit_expressions};
-    for check in &table.checks {
-        let expr = crate::sql::parse::expression(&check.text)?;
+    let checks = table.checks.iter().map(|check| (format!("check `{}`", check.name), &check.text));
+    let generated = table.columns.iter().filter_map(|column| match &column.generated {
+        Some(Generated::Stored(text)) => Some((format!("generated column `{}`", column.name), text)),
+        _ => None,
+    });
+    for (user, text) in checks.chain(generated) {
+        let expr = crate::sql::parse::expression(text)?;
         let used = visit_expressions(&expr, |expr| {
             let named = match expr {
                 SqlExpr::Identifier(ident) => fold_ident(ident) == column,
@@ -218,7 +229,7 @@ fn refuse_used(table: &Table, column: &str, what: &str) -> Result<()> {
             if named { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
         });
         if used.is_break() {
-            let message = format!("the check `{}` uses column `{column}`, which cannot be {what}", check.name);
+            let message = format!("the {user} uses column `{column}`, which cannot be {what}");
             return Err(Error::new(codes::DEPENDENTS, message));
         }
     }
@@ -229,6 +240,10 @@ fn drop_not_null(table: &mut Table, at: usize) -> Result<()> {
     let column = &table.columns[at];
     if table.keys.iter().any(|key| key.primary && key.columns.contains(&column.id)) {
         return Err(Error::new(codes::PLAN, format!("the column `{}` belongs to the primary key", column.name)));
+    }
+    if matches!(column.generated, Some(Generated::Always | Generated::Default)) {
+        let text = format!("the column `{}` is an identity", column.name);
+        return Err(Error::new(codes::PLAN, text).with_sqlstate("42601"));
     }
     table.columns[at].not_null = false;
     Ok(())

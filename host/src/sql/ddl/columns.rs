@@ -6,16 +6,19 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, ExprSchemable};
-use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Expr as SqlExpr, Ident, IndexColumn, TableConstraint};
+use datafusion::sql::sqlparser::ast::{
+    ColumnDef, ColumnOption, DataType as SqlDataType, Expr as SqlExpr, GeneratedAs, GeneratedExpressionMode, Ident,
+    IndexColumn, SequenceOptions, TableConstraint,
+};
 
 use super::references;
-use crate::catalog::{Check, Column, Key, SqlType, Table};
+use crate::catalog::{Check, Column, Generated, Key, SqlType, Table};
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::Binder;
 use crate::sql::fault::fold;
 use crate::sql::names::fold_ident;
 use crate::sql::scope::Scope;
-use crate::sql::{dml, types, unsupported};
+use crate::sql::{dml, identity, types, unsupported};
 use crate::storage;
 
 /// Adds a column with its constraints to the table.
@@ -24,16 +27,21 @@ pub(super) fn add_column(scope: &Arc<Scope>, table: &mut Table, def: &ColumnDef)
     if table.position(&name).is_some() {
         return Err(Error::new(codes::EXISTS, format!("the column `{name}` exists already")));
     }
-    let kind = types::sql_type(&def.data_type)?;
+    let serial = serial(&def.data_type);
+    let kind = serial.clone().map_or_else(|| types::sql_type(&def.data_type), Ok)?;
     let id = table.next_column;
     table.next_column += 1;
-    table.columns.push(Column { id, name: name.clone(), kind, not_null: false, default: None });
+    table.columns.push(Column { id, name: name.clone(), kind, not_null: false, default: None, generated: None });
     let at = table.columns.len() - 1;
+    if serial.is_some() {
+        count(&mut table.columns[at], None, 1, 1)?;
+    }
     for option in &def.options {
         let constraint = option.name.as_ref().map(fold_ident);
         match &option.option {
             ColumnOption::Null => {}
             ColumnOption::NotNull => table.columns[at].not_null = true,
+            ColumnOption::Default(_) if table.columns[at].default.is_some() => return Err(two_sources(&name)),
             ColumnOption::Default(expr) => {
                 check_default(scope, &table.columns[at], expr)?;
                 table.columns[at].default = Some(expr.to_string());
@@ -43,12 +51,84 @@ pub(super) fn add_column(scope: &Arc<Scope>, table: &mut Table, def: &ColumnDef)
             ColumnOption::Check(check) => add_check(table, constraint, Some(&name), &check.expr),
             // Added when every column and key is there.
             ColumnOption::ForeignKey(_) => {}
-            ColumnOption::Generated { .. } | ColumnOption::Identity(_) => return Err(unsupported("generated columns")),
+            ColumnOption::Generated { generation_expr: Some(expr), generation_expr_mode, .. } => {
+                if matches!(generation_expr_mode, Some(GeneratedExpressionMode::Virtual)) {
+                    return Err(unsupported("VIRTUAL columns").help("GENERATED ALWAYS AS (...) STORED"));
+                }
+                table.columns[at].generated = Some(Generated::Stored(expr.to_string()));
+            }
+            ColumnOption::Generated { generated_as, sequence_options, generation_expr: None, .. } => {
+                let generated = match generated_as {
+                    GeneratedAs::ByDefault => Generated::Default,
+                    _ => Generated::Always,
+                };
+                let (start, step) = counting(sequence_options.as_deref().unwrap_or_default())?;
+                count(&mut table.columns[at], Some(generated), start, step)?;
+            }
+            ColumnOption::Identity(_) => {
+                return Err(unsupported("this form of IDENTITY").help("GENERATED ALWAYS AS IDENTITY"));
+            }
             ColumnOption::Collation(_) => return Err(unsupported("COLLATE")),
             other => return Err(unsupported(&format!("the column option {other}"))),
         }
     }
     Ok(())
+}
+
+/// The type that a PostgreSQL `SERIAL` stands for.
+fn serial(kind: &SqlDataType) -> Option<SqlType> {
+    let SqlDataType::Custom(name, arguments) = kind else { return None };
+    match name.to_string().to_lowercase().as_str() {
+        _ if !arguments.is_empty() => None,
+        "smallserial" | "serial2" => Some(SqlType::SmallInt),
+        "serial" | "serial4" => Some(SqlType::Integer),
+        "bigserial" | "serial8" => Some(SqlType::BigInt),
+        _ => None,
+    }
+}
+
+fn two_sources(name: &str) -> Error {
+    let text = format!("the column `{name}` has more than one source of its values");
+    Error::new(codes::PLAN, text).with_sqlstate("42601")
+}
+
+/// Makes a column count its rows; a `SERIAL` is a plain column with such a default.
+fn count(column: &mut Column, generated: Option<Generated>, start: i64, step: i64) -> Result<()> {
+    use SqlType::{BigInt, Integer, SmallInt, TinyInt, UBigInt, UInteger, USmallInt, UTinyInt};
+    if !matches!(column.kind, TinyInt | SmallInt | Integer | BigInt | UTinyInt | USmallInt | UInteger | UBigInt) {
+        let text = format!("the identity column `{}` must be of a type of whole numbers", column.name);
+        return Err(Error::new(codes::TYPE, text));
+    }
+    if column.default.is_some() || column.generated.is_some() {
+        return Err(two_sources(&column.name));
+    }
+    column.default = Some(identity::default(start, step));
+    column.generated = generated;
+    column.not_null = true;
+    Ok(())
+}
+
+/// Where an identity begins, and its step.
+fn counting(options: &[SequenceOptions]) -> Result<(i64, i64)> {
+    let number = |expr: &SqlExpr| {
+        let number = expr.to_string().parse::<i64>().ok();
+        number.ok_or_else(|| Error::new(codes::VALUE, format!("`{expr}` is no number for an identity column")))
+    };
+    let (mut start, mut step) = (None, 1);
+    for option in options {
+        match option {
+            SequenceOptions::StartWith(expr, _) => start = Some(number(expr)?),
+            SequenceOptions::IncrementBy(expr, _) => step = number(expr)?,
+            // The flag says NO.
+            SequenceOptions::Cycle(true) | SequenceOptions::Cache(_) => {}
+            SequenceOptions::MinValue(None) | SequenceOptions::MaxValue(None) => {}
+            other => return Err(unsupported(&format!("{} of an identity column", other.to_string().trim()))),
+        }
+    }
+    if step == 0 {
+        return Err(Error::new(codes::VALUE, "the step of an identity column cannot be 0").with_sqlstate("22023"));
+    }
+    Ok((start.unwrap_or(if step > 0 { 1 } else { -1 }), step))
 }
 
 /// Adds a constraint of the table.
@@ -149,6 +229,7 @@ fn fits(given: &DataType, column: &Column) -> Result<()> {
 
 /// Checks must be conditions over the table's own columns.
 pub(super) fn check_checks(scope: &Arc<Scope>, table: &Table) -> Result<()> {
+    check_generated(scope, table)?;
     if table.checks.is_empty() {
         return Ok(());
     }
@@ -161,6 +242,32 @@ pub(super) fn check_checks(scope: &Arc<Scope>, table: &Table) -> Result<()> {
         if !matches!(kind, DataType::Boolean | DataType::Null) {
             return Err(Error::new(codes::TYPE, format!("the check `{}` is not a condition", check.name)));
         }
+    }
+    Ok(())
+}
+
+/// An expression that makes a column looks at the row's other columns only, and gives the same for the same row.
+fn check_generated(scope: &Arc<Scope>, table: &Table) -> Result<()> {
+    for column in &table.columns {
+        let Some(Generated::Stored(text)) = &column.generated else { continue };
+        let wrong = |text: String| Error::new(codes::PLAN, format!("the generated column `{}` {text}", column.name));
+        if column.default.is_some() {
+            return Err(wrong("cannot have a default".to_owned()));
+        }
+        let schema = DFSchema::try_from_qualified_schema(table.name.as_str(), &table.arrow_schema())
+            .map_err(|error| fold(&error))?;
+        let expr = Binder::new(scope).expression(crate::sql::parse::expression(text)?, &schema)?;
+        refuse_subquery(&expr)?;
+        if expr.is_volatile() {
+            return Err(wrong("would not be the same for the same row".to_owned()));
+        }
+        for used in expr.column_refs() {
+            let source = table.columns.iter().find(|known| known.name == used.name);
+            if source.is_some_and(|source| matches!(source.generated, Some(Generated::Stored(_)))) {
+                return Err(wrong(format!("uses `{}`, which is generated too", used.name)));
+            }
+        }
+        dml::assign(expr, column, &schema)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::{ObjectType, Statement};
 
 use crate::catalog::{
-    MAIN, Relation, Table, Trigger, drop_relation, drop_routine, drop_schema, drop_trigger, is_virtual,
+    MAIN, Relation, Table, Trigger, drop_macro, drop_relation, drop_routine, drop_schema, drop_trigger, is_virtual,
 };
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::no_table;
@@ -97,6 +97,14 @@ fn drop_one_schema(scope: &Scope, name: &str, cascade: bool, dropped: &mut Vec<A
         let error = error.detail(format!("it holds the {} `{}`", first.kind.noun(), first.name));
         return Err(error.help(format!("DROP SCHEMA {name} CASCADE")));
     }
+    let macros: Vec<_> = scope.catalog.all_macros()?.into_iter().filter(|one| one.schema == name).collect();
+    if let Some(first) = macros.first()
+        && !cascade
+    {
+        let error = Error::new(codes::DEPENDENTS, format!("the schema `{name}` is not empty"));
+        let error = error.detail(format!("it holds the macro `{}`", first.name));
+        return Err(error.help(format!("DROP SCHEMA {name} CASCADE")));
+    }
     for relation in &relations {
         collect(scope, relation, true, dropped)?;
     }
@@ -107,6 +115,7 @@ fn drop_one_schema(scope: &Scope, name: &str, cascade: bool, dropped: &mut Vec<A
             triggers.iter().filter(calls).try_for_each(|trigger| drop_trigger(transaction, trigger))?;
             drop_routine(transaction, routine)?;
         }
+        macros.iter().try_for_each(|one| drop_macro(transaction, one))?;
         drop_schema(transaction, name)
     })?;
     Ok(true)

@@ -126,7 +126,7 @@ fn derive_columns<'a>(fields: impl Iterator<Item = (&'a str, &'a arrow::datatype
         let kind = SqlType::of(kind).ok_or_else(|| {
             Error::new(codes::TYPE, format!("the column `{name}` has a type that no table can store"))
         })?;
-        columns.push(Column { id, name: name.to_owned(), kind, not_null: false, default: None });
+        columns.push(Column { id, name: name.to_owned(), kind, not_null: false, default: None, generated: None });
     }
     Ok(columns)
 }

@@ -121,6 +121,7 @@ impl<'a> Conflict<'a> {
                     ids = rows.into_iter().filter_map(|row| ids.get(row).copied()).collect();
                 }
             }
+            let changed = writer.generate(changed)?;
             writer.referential.changing(&ids, &changed)?;
             self.scope.unit_of(self.table)?.with(|transaction| transaction.delete(TableId(self.table.id), &ids))?;
             let changed = writer.write(&changed)?;

@@ -239,6 +239,7 @@ impl Referential {
         positions.into_iter().zip(fresh).for_each(|(at, values)| columns[at] = values);
         let rows = RecordBatch::try_new(nullable(&old.schema()), columns).map_err(|error| fold_arrow(&error))?;
         let mut writer = Writer::new(scope, table)?;
+        let rows = writer.generate(rows)?;
         writer.referential.changing(&ids, &rows)?;
         scope.unit_of(table)?.with(|transaction| transaction.delete(TableId(table.id), &ids))?;
         writer.write(&rows)?;

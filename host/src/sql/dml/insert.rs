@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::conflict::Conflict;
 use super::returning;
 use super::write::{Writer, fit};
-use crate::catalog::{Event, Table};
+use crate::catalog::{Event, Generated, Table};
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::Binder;
 use crate::sql::fault::fold;
@@ -21,7 +21,7 @@ use crate::sql::nearest::nearest;
 use crate::sql::outcome::Outcome;
 use crate::sql::routine::Triggers;
 use crate::sql::scope::Scope;
-use crate::sql::{parse, query, unsupported};
+use crate::sql::{identity, parse, query, unsupported};
 
 /// `INSERT INTO t [(columns)] VALUES ... | SELECT ... | DEFAULT VALUES`.
 pub(crate) fn insert(scope: &Arc<Scope>, insert: Insert) -> Result<Outcome> {
@@ -32,7 +32,7 @@ pub(crate) fn insert(scope: &Arc<Scope>, insert: Insert) -> Result<Outcome> {
     let (schema, name) = split_name(name)?;
     let (table, is_view) = scope.target(&scope.schema_or_default(schema), &name)?;
     let alias = insert.table_alias.as_ref().map_or_else(|| table.name.clone(), |alias| fold_ident(&alias.alias));
-    let positions = positions(&table, &insert.columns)?;
+    let positions = insert_positions(&table, &insert)?;
     let plan = match insert.source {
         Some(query) => given(scope, &table, positions, *query)?,
         None if insert.columns.is_empty() => {
@@ -140,6 +140,37 @@ pub(super) fn positions(table: &Table, names: &[ObjectName]) -> Result<Vec<usize
     Ok(positions)
 }
 
+/// As [`positions`], but nobody says what a column that makes its own values shall hold.
+fn insert_positions(table: &Table, insert: &Insert) -> Result<Vec<usize>> {
+    let makes_itself = |at: &usize| table.columns[*at].makes_itself();
+    let mut positions = positions(table, &insert.columns)?;
+    if !positions.iter().any(makes_itself) {
+        return Ok(positions);
+    }
+    let values = insert.source.as_ref().and_then(|query| match query.body.as_ref() {
+        SetExpr::Values(values) => Some(&values.rows),
+        _ => None,
+    });
+    let wide = values.and_then(|rows| rows.first()).is_some_and(|row| row.content.len() == positions.len());
+    if insert.columns.is_empty() && !wide {
+        // Expressions are left out, as DuckDB does; an identity keeps its place.
+        positions.retain(|at| !matches!(table.columns[*at].generated, Some(Generated::Stored(_))));
+    }
+    for (place, at) in positions.iter().enumerate().filter(|(_, at)| makes_itself(at)) {
+        let defaults = values.is_some_and(|rows| rows.iter().all(|row| row.content.get(place).is_some_and(is_default)));
+        if !defaults {
+            return Err(makes_own(&table.columns[*at].name));
+        }
+    }
+    Ok(positions)
+}
+
+/// The error for a value that nobody but the column itself may give.
+pub(super) fn makes_own(column: &str) -> Error {
+    let text = format!("the column `{column}` makes its own values");
+    Error::new(codes::PLAN, text).with_sqlstate("428C9").help("leave it out, or say DEFAULT")
+}
+
 /// The error for a column that the table does not have.
 pub(crate) fn no_column(table: &Table, name: &str) -> Error {
     let error = Error::new(codes::NO_COLUMN, format!("no column `{name}` in table `{}`", table.label()));
@@ -188,6 +219,7 @@ fn fill(scope: &Arc<Scope>, table: &Table, plan: LogicalPlan, positions: &[usize
 
 /// A column's default as an expression of the planner.
 pub(super) fn default(scope: &Arc<Scope>, table: &Table, position: usize) -> Result<Expr> {
+    refuse_far_identity(table, position)?;
     match &table.columns[position].default {
         None => Ok(Expr::Literal(ScalarValue::Null, None)),
         Some(text) => Binder::new(scope).expression(parse::expression(text)?, &DFSchema::empty()),
@@ -196,10 +228,20 @@ pub(super) fn default(scope: &Arc<Scope>, table: &Table, position: usize) -> Res
 
 /// A column's default as it was written.
 pub(super) fn default_expr(table: &Table, position: usize) -> Result<SqlExpr> {
+    refuse_far_identity(table, position)?;
     match &table.columns[position].default {
         None => Ok(SqlExpr::Value(Literal::Null.into())),
         Some(text) => parse::expression(text),
     }
+}
+
+/// The numbers of an identity come from the session's own database; in another they would be others' rows'.
+fn refuse_far_identity(table: &Table, position: usize) -> Result<()> {
+    let counts = |text: &String| text.starts_with(identity::FUNCTION);
+    if table.database.is_some() && table.columns[position].default.as_ref().is_some_and(counts) {
+        return Err(unsupported("new numbers of an identity column in an attached database"));
+    }
+    Ok(())
 }
 
 /// Whether the expression is the word DEFAULT.

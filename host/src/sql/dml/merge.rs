@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
     MergeInsertKind, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value as Literal,
 };
 
-use super::insert::{default_expr, is_default, positions};
+use super::insert::{default_expr, is_default, makes_own, positions};
 use super::target::{Target, select_from};
 use super::update::assignments;
 use super::write::{Writer, assign};
@@ -136,6 +136,9 @@ fn read(target: &Target, source: &Ident, clause: MergeClause) -> Result<Clause> 
             let mut made = (0..table.columns.len()).map(|at| default_expr(table, at)).collect::<Result<Vec<_>>>()?;
             for (value, position) in row.content.iter().zip(positions) {
                 if !is_default(value) {
+                    if table.columns[position].makes_itself() {
+                        return Err(makes_own(&table.columns[position].name));
+                    }
                     made[position] = value.clone();
                 }
             }
@@ -361,6 +364,7 @@ fn update(
             }
             (old, new) = (passed.old.unwrap_or(old), passed.new.unwrap_or(new));
         }
+        let new = writer.generate(new)?;
         writer.referential.changing(&going, &new)?;
         scope.unit_of(table)?.with(|transaction| transaction.delete(TableId(table.id), &going))?;
         rows.push((old, new));

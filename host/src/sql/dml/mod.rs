@@ -15,3 +15,4 @@ pub(super) use foreign::{Deferred, check_all, check_deferred};
 pub(super) use insert::{insert, insert_plan, no_column};
 pub(super) use merge::merge;
 pub(super) use update::update;
+pub(super) use write::assign;

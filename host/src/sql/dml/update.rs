@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Expr as SqlExpr, SelectItem, Statement, Update, UpdateTableFromKind,
 };
 
-use super::insert::{default_expr, is_default, no_column, no_instead};
+use super::insert::{default_expr, is_default, makes_own, no_column, no_instead};
 use super::returning;
 use super::target::{Target, computed};
 use super::write::{Writer, assign};
@@ -92,6 +92,9 @@ pub(super) fn assignments(table: &Table, assignments: Vec<Assignment>) -> Result
         if assigned.iter().any(|(known, _)| *known == position) {
             return Err(Error::new(codes::AMBIGUOUS, format!("the column `{name}` is set twice")));
         }
+        if table.columns[position].makes_itself() && !is_default(&value) {
+            return Err(makes_own(&name));
+        }
         let value = if is_default(&value) { default_expr(table, position)? } else { value };
         assigned.push((position, value));
     }
@@ -152,6 +155,7 @@ fn replace(
             (old, new) = (passed.old, passed.new.unwrap_or(new));
         }
         let ids = batch.column(0).as_primitive::<UInt64Type>().values();
+        let new = writer.generate(new)?;
         writer.referential.changing(ids, &new)?;
         scope.unit_of(table)?.with(|transaction| transaction.delete(TableId(table.id), ids))?;
         rows.push((old, new));

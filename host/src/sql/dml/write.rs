@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::foreign::Referential;
-use crate::catalog::{Column, SqlType, Table};
+use crate::catalog::{Column, Generated, SqlType, Table};
 use crate::error::{Error, Result, codes};
 use crate::sql::bind::Binder;
 use crate::sql::fault::{fold, fold_arrow};
@@ -25,6 +25,8 @@ pub(crate) struct Writer<'a> {
     table: &'a Table,
     schema: SchemaRef,
     checks: Vec<(&'a str, Arc<dyn PhysicalExpr>)>,
+    /// Columns that the row's other columns make.
+    generated: Vec<(usize, Arc<dyn PhysicalExpr>)>,
     /// What foreign keys must be told besides the rows that are written.
     pub(super) referential: Referential,
     /// Rows written so far.
@@ -45,11 +47,32 @@ impl<'a> Writer<'a> {
             }
         }
         let referential = Referential::new(scope, table)?;
-        Ok(Self { scope, table, schema, checks, referential, rows: 0 })
+        let generated = generated(scope, table, &schema)?;
+        Ok(Self { scope, table, schema, checks, generated, referential, rows: 0 })
+    }
+
+    /// The batch with its generated columns made.
+    pub(super) fn generate(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        if self.generated.is_empty() {
+            return Ok(batch);
+        }
+        let wide: Vec<Field> =
+            self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let wide = Arc::new(Schema::new(wide));
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&wide), batch.columns().to_vec(), &options)
+            .map_err(|error| fold_arrow(&error))?;
+        let mut columns = batch.columns().to_vec();
+        for (position, expr) in &self.generated {
+            let made = expr.evaluate(&rows).and_then(|value| value.into_array(rows.num_rows()));
+            columns[*position] = made.map_err(|error| fold(&error))?;
+        }
+        RecordBatch::try_new_with_options(wide, columns, &options).map_err(|error| fold_arrow(&error))
     }
 
     /// The batch with the table's own schema; its columns must have the table's types.
     pub(crate) fn accept(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let batch = self.generate(batch.clone())?;
         for (column, array) in self.table.columns.iter().zip(batch.columns()) {
             if column.not_null && array.is_nullable() && array.logical_null_count() > 0 {
                 let message =
@@ -104,6 +127,20 @@ impl<'a> Writer<'a> {
         }
         error.detail(format!("in table `{}`", self.table.label()))
     }
+}
+
+/// The expressions of columns that the row's other columns make.
+fn generated(scope: &Arc<Scope>, table: &Table, schema: &SchemaRef) -> Result<Vec<(usize, Arc<dyn PhysicalExpr>)>> {
+    let mut all = Vec::new();
+    for (position, column) in table.columns.iter().enumerate() {
+        let Some(Generated::Stored(text)) = &column.generated else { continue };
+        let columns = DFSchema::try_from_qualified_schema(table.name.as_str(), schema).map_err(|error| fold(&error))?;
+        let expr = Binder::new(scope).expression(parse::expression(text)?, &columns)?;
+        let expr = assign(expr, column, &columns)?;
+        let expr = scope.state()?.create_physical_expr(expr, &columns).map_err(|error| fold(&error))?;
+        all.push((position, expr));
+    }
+    Ok(all)
 }
 
 /// Brings a plan's columns to the table's types; `sources` tells for each column of the table what fills it.

@@ -5,6 +5,7 @@ mod dates;
 mod decimals;
 mod ids;
 pub(crate) mod json;
+mod maps;
 mod overflow;
 mod series;
 mod text;
@@ -73,8 +74,9 @@ impl Functions {
         }
         let ours: Arc<dyn ExprPlanner> = Arc::new(dates::DateArithmetic);
         let operators: Arc<dyn ExprPlanner> = Arc::new(json::Operators);
+        let maps: Arc<dyn ExprPlanner> = Arc::new(maps::MapAccess);
         let expr_planners =
-            [ours, operators].into_iter().chain(SessionStateDefaults::default_expr_planners()).collect();
+            [ours, operators, maps].into_iter().chain(SessionStateDefaults::default_expr_planners()).collect();
         Self { scalar, higher_order, aggregate, window, expr_planners }
     }
 

@@ -89,6 +89,9 @@ fn check_name(scope: &Scope, routine: &Routine) -> Result<()> {
     if built_in().has(name) || TABLE_FUNCTIONS.contains(&name) {
         return Err(Error::new(codes::EXISTS, format!("a built-in function `{name}` exists already")));
     }
+    if scope.catalog.macro_of(&routine.schema, name)?.is_some() {
+        return Err(Error::new(codes::EXISTS, format!("a macro `{name}` exists already")));
+    }
     let owner = scope.extensions.functions().into_iter().find(|(_, _, known)| known == name);
     match owner {
         Some((extension, _, _)) => {
@@ -147,7 +150,7 @@ fn returns(kind: RoutineKind, written: Option<WrittenReturns>, name: &str) -> Re
 }
 
 /// What belongs to an extension that cannot be asked is not changed behind its back.
-fn may_change(scope: &Scope, owner: Option<&str>, schema: &str, name: &str) -> Result<()> {
+pub(super) fn may_change(scope: &Scope, owner: Option<&str>, schema: &str, name: &str) -> Result<()> {
     match owner {
         Some(owner) if scope.owner.as_deref() != Some(owner) => scope.extensions.check_write(owner, schema, name),
         _ => Ok(()),

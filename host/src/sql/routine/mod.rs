@@ -5,6 +5,7 @@ mod body;
 mod call;
 mod define;
 mod function;
+mod macros;
 mod names;
 mod overload;
 mod rewrite;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub(super) use call::{call, table};
 pub(super) use define::{drop_triggers_of, move_triggers};
 pub(super) use function::{exists, scalar};
+pub(super) use macros::open_braces;
 pub(super) use rewrite::rewrite;
 pub(super) use syntax::{Statement, statement};
 pub(super) use trigger::{Passed, Triggers, keep, view_as_table};
@@ -37,6 +39,8 @@ pub(super) fn run(scope: &Arc<Scope>, statement: Statement) -> Result<Outcome> {
         Statement::DropRoutines(drop) => define::drop_routines(scope, &drop),
         Statement::CreateTrigger(create) => define::create_trigger(scope, *create),
         Statement::DropTrigger { if_exists, name, table } => define::drop_trigger(scope, if_exists, &name, table),
+        Statement::CreateMacro(create) => macros::create(scope, create),
+        Statement::DropMacro { if_exists, name } => macros::drop(scope, if_exists, name),
         Statement::Do { language, body } => call::anonymous(scope, &language, body),
     }
 }

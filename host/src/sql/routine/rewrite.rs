@@ -5,21 +5,21 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, VisitMut,
-    VisitorMut,
+    CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, ObjectName,
+    TableAlias, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::find;
-use crate::catalog::{Routine, RoutineKind, SqlType};
+use super::{find, macros};
+use crate::catalog::{Macro, Routine, RoutineKind, SqlType};
 use crate::error::{Error, Result, codes};
 use crate::sql::functions::built_in;
-use crate::sql::names::{fold_ident, split_name};
+use crate::sql::names::{fold_ident, quoted, split_name};
 use crate::sql::scope::Scope;
 use crate::sql::{parse, types};
 
 /// Rewrites what stands in a tree.
 pub(crate) fn rewrite<T: VisitMut>(scope: &Arc<Scope>, path: &str, tree: &mut T) -> Result<()> {
-    match tree.visit(&mut Rewriting { scope, path }) {
+    match tree.visit(&mut Rewriting { scope, path, expanded: 0, depth: 0 }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -28,10 +28,29 @@ pub(crate) fn rewrite<T: VisitMut>(scope: &Arc<Scope>, path: &str, tree: &mut T)
 struct Rewriting<'a> {
     scope: &'a Arc<Scope>,
     path: &'a str,
+    /// Calls of macros that were replaced.
+    expanded: usize,
+    /// Macros around what is visited.
+    depth: usize,
 }
 
 impl VisitorMut for Rewriting<'_> {
     type Break = Error;
+
+    /// Before what stands inside, so that macros in the body of a macro are seen as well.
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        match self.expand(expr) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        match self.expand_table(factor) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         match self.expr(expr) {
@@ -41,7 +60,76 @@ impl VisitorMut for Rewriting<'_> {
     }
 }
 
+/// Calls of macros in one statement, for those that multiply.
+const EXPANDED_MAX: usize = 1000;
+/// Macros in macros; more means that one calls itself.
+const DEPTH_MAX: usize = 16;
+
+fn too_deep(name: &str) -> Error {
+    Error::new(codes::TOO_DEEP, format!("the macro `{name}` calls itself, or too many others"))
+}
+
 impl Rewriting<'_> {
+    fn found(&mut self, name: &ObjectName) -> Result<Option<Macro>> {
+        let Ok((schema, name)) = split_name(name) else { return Ok(None) };
+        if schema.is_none() && built_in().has(&name) {
+            return Ok(None);
+        }
+        let found = self.scope.catalog.macro_of(schema.as_deref().unwrap_or(self.path), &name)?;
+        self.expanded += usize::from(found.is_some());
+        if self.expanded > EXPANDED_MAX {
+            return Err(too_deep(&name));
+        }
+        Ok(found)
+    }
+
+    fn expand(&mut self, expr: &mut Expr) -> Result<()> {
+        if let Expr::Function(function) = expr
+            && let Some(found) = self.found(&function.name)?
+        {
+            let in_macro = |error: Error| error.replace_place(None).detail(format!("in the macro `{}`", found.name));
+            let mut body = macros::expression(&found, function).map_err(in_macro)?;
+            self.inside(&found, &mut body)?;
+            *expr = body;
+        }
+        Ok(())
+    }
+
+    /// Expands what stands in the body of a macro.
+    fn inside<T: VisitMut>(&mut self, found: &Macro, body: &mut T) -> Result<()> {
+        if self.depth >= DEPTH_MAX {
+            return Err(too_deep(&found.name));
+        }
+        let mut inner =
+            Rewriting { scope: self.scope, path: self.path, expanded: self.expanded, depth: self.depth + 1 };
+        let flow = body.visit(&mut inner);
+        self.expanded = inner.expanded;
+        match flow {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(error) => Err(error),
+        }
+    }
+
+    fn expand_table(&mut self, factor: &mut TableFactor) -> Result<()> {
+        let (name, args, alias) = match factor {
+            TableFactor::Table { name, args: Some(args), alias, .. } => (&*name, &args.args, &*alias),
+            TableFactor::Function { name, args, alias, .. } => (&*name, &*args, &*alias),
+            _ => return Ok(()),
+        };
+        if let Some(found) = self.found(name)? {
+            let mut query = macros::table(&found, args)
+                .map_err(|error| error.replace_place(None).detail(format!("in the macro `{}`", found.name)))?;
+            let alias = alias.clone();
+            self.inside(&found, &mut query)?;
+            let alias = alias.or_else(|| {
+                let name = quoted(&found.name);
+                Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None })
+            });
+            *factor = TableFactor::Derived { lateral: false, subquery: Box::new(query), alias, sample: None };
+        }
+        Ok(())
+    }
+
     fn expr(&self, expr: &mut Expr) -> Result<()> {
         if let Some(call) = checked_cast(expr) {
             *expr = call;

@@ -17,6 +17,18 @@ pub(crate) enum Statement {
     CreateTrigger(Box<CreateTrigger>),
     DropTrigger { if_exists: bool, name: String, table: Option<(Option<String>, String)> },
     Do { language: String, body: String },
+    CreateMacro(CreateMacro),
+    DropMacro { if_exists: bool, name: Name },
+}
+
+/// `CREATE [OR REPLACE] MACRO`.
+pub(crate) struct CreateMacro {
+    pub(crate) replace: bool,
+    pub(crate) if_not_exists: bool,
+    pub(crate) name: Name,
+    pub(crate) parameters: Vec<(String, Option<String>)>,
+    pub(crate) is_table: bool,
+    pub(crate) body: String,
 }
 
 /// `CREATE [OR REPLACE] FUNCTION | PROCEDURE`.
@@ -89,10 +101,12 @@ pub(crate) fn statement(text: &str) -> Option<Result<Statement>> {
             "FUNCTION" => |parser: &mut Parser<'_>| create_routine(parser, RoutineKind::Function),
             "PROCEDURE" => |parser: &mut Parser<'_>| create_routine(parser, RoutineKind::Procedure),
             "TRIGGER" => create_trigger,
+            "MACRO" => create_macro,
             _ => return None,
         },
         ["DROP", "FUNCTION" | "PROCEDURE" | "ROUTINE", ..] => drop_routines,
         ["DROP", "TRIGGER", ..] => drop_trigger,
+        ["DROP", "MACRO", ..] => drop_macro,
         ["DO", ..] => anonymous,
         _ => return None,
     };
@@ -425,6 +439,40 @@ fn argument(parser: &mut Parser<'_>) -> Read<String> {
         Literal::Boolean(value) => Ok(value.to_string()),
         _ => parser.expected("a literal", found),
     }
+}
+
+fn create_macro(parser: &mut Parser<'_>) -> Read<Reading> {
+    need(parser, &["CREATE"])?;
+    let replace = take(parser, &["OR", "REPLACE"]);
+    need(parser, &["MACRO"])?;
+    let if_not_exists = take(parser, &["IF", "NOT", "EXISTS"]);
+    let name = name(parser)?;
+    parser.expect_token(&Token::LParen)?;
+    let mut parameters = Vec::new();
+    if !parser.consume_token(&Token::RParen) {
+        parameters = parser.parse_comma_separated(|parser| {
+            let name = ident(parser)?;
+            let default = parser.consume_token(&Token::Assignment) || take(parser, &["DEFAULT"]);
+            let default = if default { Some(parser.parse_expr()?.to_string()) } else { None };
+            Ok((name, default))
+        })?;
+        parser.expect_token(&Token::RParen)?;
+    }
+    need(parser, &["AS"])?;
+    let table = take(parser, &["TABLE"]);
+    let query = ["SELECT", "WITH", "VALUES", "FROM"].into_iter().any(|word| {
+        matches!(&parser.peek_token().token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+    });
+    let is_table = table || query;
+    let body = if is_table { parser.parse_query()?.to_string() } else { parser.parse_expr()?.to_string() };
+    fine(Statement::CreateMacro(CreateMacro { replace, if_not_exists, name, parameters, is_table, body }))
+}
+
+fn drop_macro(parser: &mut Parser<'_>) -> Read<Reading> {
+    need(parser, &["DROP", "MACRO"])?;
+    take(parser, &["TABLE"]);
+    let if_exists = take(parser, &["IF", "EXISTS"]);
+    fine(Statement::DropMacro { if_exists, name: name(parser)? })
 }
 
 fn drop_trigger(parser: &mut Parser<'_>) -> Read<Reading> {

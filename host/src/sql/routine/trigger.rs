@@ -103,7 +103,14 @@ pub(crate) fn view_as_table(scope: &Arc<Scope>, schema: &str, name: &str) -> Res
             kind.ok_or_else(|| Error::new(codes::TYPE, format!("the column `{}` has no SQL type", field.name())))?;
         let id = table.next_column;
         table.next_column += 1;
-        table.columns.push(Column { id, name: field.name().clone(), kind, not_null: false, default: None });
+        table.columns.push(Column {
+            id,
+            name: field.name().clone(),
+            kind,
+            not_null: false,
+            default: None,
+            generated: None,
+        });
     }
     Ok(Some(table))
 }
