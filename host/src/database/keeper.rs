@@ -11,9 +11,13 @@ use crate::extensions::{DATA_VERSIONS, KEPT};
 use kodiak_registry::lock::EnabledSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often a change of the set is tried again when somebody else changed it first.
-const TRIES_MAX: usize = 20;
+const TRIES_MAX: u32 = 20;
+/// How long the longest pause between tries is: the other's change is seen when it is durable, which takes its disk some
+/// milliseconds, and is in the way as soon as it is written.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 impl Keeper for Database {
     fn read(&self) -> Result<Option<EnabledSet>> {
@@ -21,7 +25,7 @@ impl Keeper for Database {
     }
 
     fn update(&self, initial: &EnabledSet, change: &mut dyn FnMut(&mut EnabledSet) -> Result<()>) -> Result<()> {
-        for _ in 0..TRIES_MAX {
+        for tried in 0..TRIES_MAX {
             let transaction = self.store().begin()?;
             let stored = transaction.snapshot().get(SET_KEY);
             let before = stored.map(|bytes| parse_set(&bytes)).transpose()?;
@@ -33,7 +37,9 @@ impl Keeper for Database {
             transaction.put(SET_KEY, set.to_toml().as_bytes())?;
             match transaction.commit() {
                 Ok(_) => return Ok(()),
-                Err(error) if error.is(codes::CONFLICT) => {}
+                Err(error) if error.is(codes::CONFLICT) => {
+                    std::thread::sleep(PAUSE_MAX.min(Duration::from_millis(1 << tried.min(10))));
+                }
                 Err(error) => return Err(error),
             }
         }
