@@ -50,6 +50,7 @@ pub mod abi;
 #[cfg(feature = "mimalloc")]
 pub mod allocator;
 pub mod arrow;
+pub mod code;
 pub mod command;
 pub mod error;
 pub mod function;

@@ -30,7 +30,7 @@ mod sweep;
 mod syntax;
 mod writers;
 
-pub use code::{ALL as CODES, Code};
+pub use code::ALL as CODES;
 pub use extension::Blob;
 
 kodiak_plugin_api::export_plugin!(Blob);

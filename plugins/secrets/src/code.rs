@@ -5,38 +5,7 @@ use kodiak_plugin_api::Error;
 use std::io;
 use std::path::Path;
 
-/// One row of the table of codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Code {
-    /// `KDK-06nn`.
-    pub code: &'static str,
-    /// Five characters of SQLSTATE.
-    pub sqlstate: &'static str,
-    /// What it means, in a phrase.
-    pub meaning: &'static str,
-}
-
-impl Code {
-    /// An error of this code.
-    pub fn error(self, message: impl Into<String>) -> Error {
-        Error::new(self.code, message).sqlstate(self.sqlstate)
-    }
-
-    /// Whether `error` has this code.
-    pub fn is(self, error: &Error) -> bool {
-        error.code() == self.code
-    }
-}
-
-macro_rules! codes {
-    ($($name:ident = $code:literal $sqlstate:literal $meaning:literal;)*) => {
-        $(#[doc = $meaning] pub const $name: Code = Code { code: $code, sqlstate: $sqlstate, meaning: $meaning };)*
-        /// Every code, in order.
-        pub const ALL: &[Code] = &[$($name),*];
-    };
-}
-
-codes! {
+kodiak_plugin_api::codes! {
     NO_VAULT = "KDK-0600" "55000" "the database has no vault yet";
     VAULT_EXISTS = "KDK-0601" "42710" "the database has a vault already";
     LOCKED = "KDK-0602" "55000" "the vault is locked";

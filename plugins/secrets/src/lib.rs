@@ -34,7 +34,7 @@ mod unlock;
 mod vault;
 mod wire;
 
-pub use code::{ALL as CODES, Code};
+pub use code::ALL as CODES;
 pub use extension::Secrets;
 
 /// What every record that is sealed or authenticated begins with.
